@@ -1,0 +1,264 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+const (
+	startTimeout = 2 * time.Minute
+	// endPatience is how long a process may take to end by itself.
+	endPatience = 5 * time.Second
+)
+
+// up starts a bed, or what is not running of it.
+func up(ctx context.Context, dir string) error {
+	unlock, err := openDirectory(dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+
+	wanted, err := wantedSettings(dir)
+	if err != nil {
+		return err
+	}
+	all, err := processes(dir)
+	if err != nil {
+		return err
+	}
+	live := 0
+	for _, p := range all {
+		if p.alive() {
+			live++
+		}
+	}
+	if live > 0 {
+		return keepUp(ctx, dir, wanted, all, live)
+	}
+	if isBed(dir) {
+		say("removing what is left of an earlier bed in %s", dir)
+	}
+	if err := wipe(dir); err != nil {
+		return err
+	}
+	if err := freshBed(ctx, dir, wanted); err != nil {
+		if ended := endAll(dir); ended != nil {
+			err = errors.Join(err, ended)
+		}
+		return err
+	}
+	fmt.Println("the test bed is running; its environment is in " + filepath.Join(dir, "env"))
+	return nil
+}
+
+// keepUp is up where a bed is running already, wholly or in part.
+func keepUp(ctx context.Context, dir string, wanted settings, all []*process, live int) error {
+	got, err := readSettings(dir)
+	if err != nil {
+		return err
+	}
+	if got != wanted {
+		return fmt.Errorf("a bed with another cluster is running in %s: end it first (testbed down), or choose another --dir", dir)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "env")); err != nil {
+		// Its up was killed half-way.
+		if err := endAll(dir); err != nil {
+			return err
+		}
+		return fmt.Errorf("the bed in %s was never finished; it has been ended: try again", dir)
+	}
+	if live < len(all) {
+		client, err := newClient(dir)
+		if err != nil {
+			return err
+		}
+		for _, p := range all {
+			if err := p.run(ctx, dir, client); err != nil {
+				return err
+			}
+		}
+	}
+	fmt.Println("the test bed is already running; its environment is in " + filepath.Join(dir, "env"))
+	return nil
+}
+
+// freshBed makes a bed in an empty directory.
+func freshBed(ctx context.Context, dir string, wanted settings) error {
+	begin := time.Now()
+	bin, err := findParts(wanted.Kubeconfig == "")
+	if err != nil {
+		return err
+	}
+	if err := writeSettings(dir, wanted); err != nil {
+		return err
+	}
+	ca, err := newAuthority()
+	if err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(dir, "pki", "ca.crt"), ca.pem); err != nil {
+		return err
+	}
+	server, err := ca.server()
+	if err != nil {
+		return err
+	}
+	if err := server.write(dir, "server"); err != nil {
+		return err
+	}
+	oidc, err := newAuthorizationServer(dir, bin)
+	if err != nil {
+		return err
+	}
+
+	env := []variable{{"TESTBED_DIR", dir}}
+	if wanted.Kubeconfig == "" {
+		env = append(env, variable{"KUBECONFIG", filepath.Join(dir, "kubeconfig")})
+	} else {
+		env = append(env, variable{"KUBECONFIG", wanted.Kubeconfig})
+	}
+
+	apiserver := ""
+	if wanted.Kubeconfig != "" {
+		if apiserver, err = askForeignCluster(ctx, bin.kubectl, wanted.Kubeconfig); err != nil {
+			return err
+		}
+		say("using the cluster %s of KUBECONFIG=%s", apiserver, wanted.Kubeconfig)
+		client, err := newClient(dir)
+		if err != nil {
+			return err
+		}
+		if err := oidc.process.run(ctx, dir, client); err != nil {
+			return err
+		}
+	} else {
+		c, err := newCluster(dir, bin, ca)
+		if err != nil {
+			return err
+		}
+		apiserver = c.apiserver
+		if err := c.start(ctx, oidc.process); err != nil {
+			return err
+		}
+	}
+
+	err = writeEnvironment(dir, append(env,
+		variable{"KUBECTL", bin.kubectl},
+		variable{"TESTBED_KUBE_APISERVER", apiserver},
+		variable{"TESTBED_CA", filepath.Join(dir, "pki", "ca.crt")},
+		variable{"TESTBED_CERT", filepath.Join(dir, "pki", "server.crt")},
+		variable{"TESTBED_KEY", filepath.Join(dir, "pki", "server.key")},
+		variable{"TESTBED_ISSUER", oidc.issuer},
+		variable{"TESTBED_INITIAL_ACCESS_TOKEN", oidc.initialAccessToken},
+		variable{"TESTBED_CLIENTS_URL", oidc.issuer + "/test/clients"},
+		variable{"TESTBED_NODE", bin.node},
+		variable{"TESTBED_OIDC_SERVER", bin.oidcServer},
+		variable{"TESTBED_NODE_MODULES", bin.nodeModules},
+	))
+	if err == nil {
+		say("ready after %.1f s", time.Since(begin).Seconds())
+	}
+	return err
+}
+
+// down ends the processes of a bed and removes its data.
+func down(dir string) error {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		fmt.Println("no test bed in " + dir)
+		return nil
+	}
+	unlock, err := openDirectory(dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := endAll(dir); err != nil {
+		return err
+	}
+	// Never the user's own cluster: nothing of it is in the directory.
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	fmt.Println("the test bed in " + dir + " has ended")
+	return nil
+}
+
+// endAll ends the processes of a bed, the last one started first.
+func endAll(dir string) error {
+	all, err := processes(dir)
+	if err != nil {
+		return err
+	}
+	var failed error
+	for i := len(all) - 1; i >= 0; i-- {
+		failed = errors.Join(failed, all[i].end(dir, endPatience))
+	}
+	return failed
+}
+
+// status lists the processes of a bed; it fails when one of them is not live.
+func status(dir string) error {
+	if !isBed(dir) {
+		return fmt.Errorf("no test bed in %s", dir)
+	}
+	all, err := processes(dir)
+	if err != nil {
+		return err
+	}
+	dead := 0
+	for _, p := range all {
+		state := "running"
+		if !p.alive() {
+			state = "not running"
+			dead++
+		}
+		fmt.Printf("%-24s %8d  %s\n", p.Name, p.Pid, state)
+	}
+	if got, err := readSettings(dir); err == nil && got.Kubeconfig != "" {
+		fmt.Println("cluster of the user: " + got.Kubeconfig)
+	}
+	if dead > 0 || len(all) == 0 {
+		return fmt.Errorf("%d of %d processes are not running", dead, len(all))
+	}
+	return nil
+}
+
+func startOne(ctx context.Context, dir, name string) error {
+	unlock, err := openDirectory(dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	p, err := findProcess(dir, name)
+	if err != nil {
+		return err
+	}
+	client, err := newClient(dir)
+	if err != nil {
+		return err
+	}
+	return p.run(ctx, dir, client)
+}
+
+func stopOne(dir, name string) error {
+	unlock, err := openDirectory(dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	p, err := findProcess(dir, name)
+	if err != nil {
+		return err
+	}
+	return p.end(dir, endPatience)
+}

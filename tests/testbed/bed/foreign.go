@@ -1,0 +1,55 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// wantedSettings says which cluster the caller wants: the one KUBECONFIG
+// names, or one of the bed's own.
+func wantedSettings(dir string) (settings, error) {
+	value := os.Getenv("KUBECONFIG")
+	if value == "" || os.Getenv("TESTBED_USE_KUBECONFIG") == "0" {
+		return settings{}, nil
+	}
+	var paths []string
+	for _, path := range filepath.SplitList(value) {
+		path, err := filepath.Abs(path)
+		if err != nil {
+			return settings{}, err
+		}
+		// Who has sourced a bed's environment means no cluster of his own.
+		if parent := filepath.Dir(path); parent == dir || isBed(parent) {
+			say("KUBECONFIG is that of a test bed: ignored")
+			return settings{}, nil
+		}
+		paths = append(paths, path)
+	}
+	return settings{Kubeconfig: strings.Join(paths, string(filepath.ListSeparator))}, nil
+}
+
+// askForeignCluster makes sure that the user's cluster answers, and says where
+// it is.
+func askForeignCluster(ctx context.Context, kubectl, kubeconfig string) (string, error) {
+	ask := func(args ...string) (string, error) {
+		command := exec.CommandContext(ctx, kubectl, append(args, "--request-timeout=10s")...)
+		command.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig)
+		var complaint bytes.Buffer
+		command.Stderr = &complaint
+		out, err := command.Output()
+		if err != nil {
+			return "", fmt.Errorf("the cluster of KUBECONFIG=%s: kubectl %s: %w\n%s",
+				kubeconfig, strings.Join(args, " "), err, complaint.Bytes())
+		}
+		return strings.TrimSpace(string(out)), nil
+	}
+	if _, err := ask("get", "--raw", "/readyz"); err != nil {
+		return "", err
+	}
+	return ask("config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}")
+}

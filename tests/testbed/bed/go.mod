@@ -1,0 +1,3 @@
+module oauthclient.dev/testbed/bed
+
+go 1.26.0

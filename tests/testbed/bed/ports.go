@@ -1,0 +1,29 @@
+package main
+
+import (
+	"errors"
+	"math/rand/v2"
+	"net"
+	"strconv"
+)
+
+// freePorts finds loopback ports that nobody listens on. They are below the
+// range from which the kernel takes ports for outgoing connections: a server
+// that is stopped for a while must find its port free when it comes back.
+func freePorts(count int) ([]int, error) {
+	const first, last = 20000, 32000
+	var ports []int
+	for range 1000 {
+		port := first + rand.IntN(last-first)
+		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			continue
+		}
+		// Open until all are found, so that no port is found twice.
+		defer listener.Close()
+		if ports = append(ports, port); len(ports) == count {
+			return ports, nil
+		}
+	}
+	return nil, errors.New("no free loopback ports between 20000 and 32000")
+}
