@@ -1,0 +1,22 @@
+//! Writes the custom resource definitions as YAML, one file a kind, into the folder named by the first argument.
+
+use std::{fs, path::Path};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+use oauthclient_operator::api::{AuthorizationServer, ClientRegistration, OAuthClient};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = std::env::args().nth(1).unwrap_or_else(|| "crds".into());
+    for crd in [OAuthClient::crd(), AuthorizationServer::crd(), ClientRegistration::crd()] {
+        write(Path::new(&folder), &crd)?;
+    }
+    Ok(())
+}
+
+fn write(folder: &Path, crd: &CustomResourceDefinition) -> Result<(), Box<dyn std::error::Error>> {
+    let path = folder.join(format!("{}.yaml", crd.spec.names.plural));
+    let yaml = serde_yaml::to_string(crd)?;
+    fs::write(path, format!("# Generated from src/api by `make generate`; do not edit.\n{yaml}"))?;
+    Ok(())
+}

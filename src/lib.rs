@@ -1,0 +1,4 @@
+//! A Kubernetes operator that gives every OAuth client an owner, a purpose, least scopes and an end, and proves
+//! that it ended.
+
+pub mod api;
