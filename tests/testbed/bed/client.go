@@ -92,15 +92,3 @@ func (c *client) do(ctx context.Context, method, url string, body []byte) (int, 
 	_, err = io.Copy(io.Discard, response.Body)
 	return response.StatusCode, err
 }
-
-// waitFor calls the test until it is true.
-func waitFor(ctx context.Context, what string, test func() bool) error {
-	for !test() {
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("waited in vain for %s: %w", what, context.Cause(ctx))
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-	return nil
-}

@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	_ "embed"
 	"encoding/base64"
 	"fmt"
 	"path/filepath"
 	"text/template"
+	"time"
 )
 
 // startOrder is the order in which a bed's processes start; they end in the
@@ -14,6 +16,9 @@ import (
 var startOrder = []string{
 	"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "oidc-provider",
 }
+
+//go:embed audit-policy.yaml
+var auditPolicy []byte
 
 // cluster is the control plane of one bed.
 type cluster struct {
@@ -36,7 +41,10 @@ func newCluster(dir string, bin parts, ca *authority) (*cluster, error) {
 	if err := c.writeCredentials(ca); err != nil {
 		return nil, err
 	}
-	if err := writeStages(dir); err != nil {
+	if err := writeFile(filepath.Join(dir, "audit-policy.yaml"), auditPolicy); err != nil {
+		return nil, err
+	}
+	if err := writeFile(filepath.Join(dir, "stages.yaml"), stages); err != nil {
 		return nil, err
 	}
 
@@ -77,6 +85,8 @@ func newCluster(dir string, bin parts, ca *authority) (*cluster, error) {
 		"--service-account-jwks-uri=" + c.apiserver + "/openid/v1/jwks",
 		"--service-account-key-file=" + pki("service-account.pub"),
 		"--service-account-signing-key-file=" + pki("service-account.key"),
+		"--audit-policy-file=" + filepath.Join(dir, "audit-policy.yaml"),
+		"--audit-log-path=" + auditLog(dir), "--audit-log-maxsize=100", "--audit-log-maxbackup=1",
 		"--allow-privileged", "--profiling=false",
 	})
 	c.add("kube-controller-manager", fmt.Sprintf("https://localhost:%d/healthz", managerPort),
@@ -95,12 +105,14 @@ func newCluster(dir string, bin parts, ca *authority) (*cluster, error) {
 		}, serving...))
 	c.add("kwok", "", []string{bin.kwok,
 		"--kubeconfig=" + kubeconfig("kwok"),
-		"--config=" + filepath.Join(dir, "kwok", "stages.yaml"),
+		"--config=" + filepath.Join(dir, "stages.yaml"),
 		"--manage-single-node=" + nodeName, "--node-ip=10.0.0.2", "--cidr=10.244.0.0/16",
 		"--node-lease-duration-seconds=40",
 	})
 	return c, nil
 }
+
+func auditLog(dir string) string { return filepath.Join(dir, "log", "audit.log") }
 
 func (c *cluster) add(name, ready string, command []string) {
 	c.processes = append(c.processes, &process{Name: name, Command: command, Ready: ready})
@@ -203,13 +215,21 @@ func (c *cluster) furnish(ctx context.Context, api *client) error {
 // usable waits for what the controllers make: a node that takes pods, and the
 // ServiceAccount without which no pod is admitted.
 func (c *cluster) usable(ctx context.Context, api *client) error {
-	err := waitFor(ctx, "the ServiceAccount default/default", func() bool {
-		return api.answers(ctx, c.apiserver+"/api/v1/namespaces/default/serviceaccounts/default")
-	})
-	if err != nil {
-		return err
+	account := c.apiserver + "/api/v1/namespaces/default/serviceaccounts/default"
+	for !api.answers(ctx, account) || !nodeReady(ctx, api, c.apiserver) {
+		for _, p := range c.processes {
+			if !p.alive() {
+				return fmt.Errorf("%s ended\n%s", p.Name, tail(p.log(c.dir)))
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waited in vain for the node and the default ServiceAccount: %w\n%s",
+				context.Cause(ctx), tail(c.processes[len(c.processes)-1].log(c.dir)))
+		case <-time.After(50 * time.Millisecond):
+		}
 	}
-	return waitFor(ctx, "the node "+nodeName, func() bool { return nodeReady(ctx, api, c.apiserver) })
+	return nil
 }
 
 // start starts the control plane, and beside it a process that does not depend

@@ -7,13 +7,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
 const (
 	startTimeout = 2 * time.Minute
-	// endPatience is how long a process may take to end by itself.
-	endPatience = 5 * time.Second
+	// endPatience is how long a process may take to end by itself. The API
+	// server would wait a minute for its watchers.
+	endPatience = 2 * time.Second
 )
 
 // up starts a bed, or what is not running of it.
@@ -34,17 +36,16 @@ func up(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	live := 0
-	for _, p := range all {
-		if p.alive() {
-			live++
-		}
-	}
-	if live > 0 {
-		return keepUp(ctx, dir, wanted, all, live)
+	// Without its environment a bed was never finished: its up was killed.
+	_, unfinished := os.Stat(filepath.Join(dir, "env"))
+	if unfinished == nil && slices.ContainsFunc(all, (*process).alive) {
+		return keepUp(ctx, dir, wanted, all)
 	}
 	if isBed(dir) {
 		say("removing what is left of an earlier bed in %s", dir)
+	}
+	if err := endAll(dir); err != nil {
+		return err
 	}
 	if err := wipe(dir); err != nil {
 		return err
@@ -60,7 +61,7 @@ func up(ctx context.Context, dir string) error {
 }
 
 // keepUp is up where a bed is running already, wholly or in part.
-func keepUp(ctx context.Context, dir string, wanted settings, all []*process, live int) error {
+func keepUp(ctx context.Context, dir string, wanted settings, all []*process) error {
 	got, err := readSettings(dir)
 	if err != nil {
 		return err
@@ -68,22 +69,13 @@ func keepUp(ctx context.Context, dir string, wanted settings, all []*process, li
 	if got != wanted {
 		return fmt.Errorf("a bed with another cluster is running in %s: end it first (testbed down), or choose another --dir", dir)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "env")); err != nil {
-		// Its up was killed half-way.
-		if err := endAll(dir); err != nil {
-			return err
-		}
-		return fmt.Errorf("the bed in %s was never finished; it has been ended: try again", dir)
+	client, err := newClient(dir)
+	if err != nil {
+		return err
 	}
-	if live < len(all) {
-		client, err := newClient(dir)
-		if err != nil {
+	for _, p := range all {
+		if err := p.run(ctx, dir, client); err != nil {
 			return err
-		}
-		for _, p := range all {
-			if err := p.run(ctx, dir, client); err != nil {
-				return err
-			}
 		}
 	}
 	fmt.Println("the test bed is already running; its environment is in " + filepath.Join(dir, "env"))
@@ -119,54 +111,64 @@ func freshBed(ctx context.Context, dir string, wanted settings) error {
 		return err
 	}
 
-	env := []variable{{"TESTBED_DIR", dir}}
+	env := []variable{
+		{"TESTBED_DIR", dir},
+		{"KUBECTL", bin.kubectl},
+		{"TESTBED_CA", filepath.Join(dir, "pki", "ca.crt")},
+		{"TESTBED_CERT", filepath.Join(dir, "pki", "server.crt")},
+		{"TESTBED_KEY", filepath.Join(dir, "pki", "server.key")},
+		{"TESTBED_ISSUER", oidc.issuer},
+		{"TESTBED_INITIAL_ACCESS_TOKEN", oidc.initialAccessToken},
+		{"TESTBED_CLIENTS_URL", oidc.issuer + "/test/clients"},
+		{"TESTBED_NODE", bin.node},
+		{"TESTBED_OIDC_SERVER", bin.oidcServer},
+		{"TESTBED_NODE_MODULES", bin.nodeModules},
+	}
+	var clusterEnv []variable
 	if wanted.Kubeconfig == "" {
-		env = append(env, variable{"KUBECONFIG", filepath.Join(dir, "kubeconfig")})
+		clusterEnv, err = startOwnCluster(ctx, dir, bin, ca, oidc.process)
 	} else {
-		env = append(env, variable{"KUBECONFIG", wanted.Kubeconfig})
+		clusterEnv, err = useGivenCluster(ctx, dir, bin, wanted.Kubeconfig, oidc.process)
 	}
-
-	apiserver := ""
-	if wanted.Kubeconfig != "" {
-		if apiserver, err = askForeignCluster(ctx, bin.kubectl, wanted.Kubeconfig); err != nil {
-			return err
-		}
-		say("using the cluster %s of KUBECONFIG=%s", apiserver, wanted.Kubeconfig)
-		client, err := newClient(dir)
-		if err != nil {
-			return err
-		}
-		if err := oidc.process.run(ctx, dir, client); err != nil {
-			return err
-		}
-	} else {
-		c, err := newCluster(dir, bin, ca)
-		if err != nil {
-			return err
-		}
-		apiserver = c.apiserver
-		if err := c.start(ctx, oidc.process); err != nil {
-			return err
-		}
+	if err != nil {
+		return err
 	}
-
-	err = writeEnvironment(dir, append(env,
-		variable{"KUBECTL", bin.kubectl},
-		variable{"TESTBED_KUBE_APISERVER", apiserver},
-		variable{"TESTBED_CA", filepath.Join(dir, "pki", "ca.crt")},
-		variable{"TESTBED_CERT", filepath.Join(dir, "pki", "server.crt")},
-		variable{"TESTBED_KEY", filepath.Join(dir, "pki", "server.key")},
-		variable{"TESTBED_ISSUER", oidc.issuer},
-		variable{"TESTBED_INITIAL_ACCESS_TOKEN", oidc.initialAccessToken},
-		variable{"TESTBED_CLIENTS_URL", oidc.issuer + "/test/clients"},
-		variable{"TESTBED_NODE", bin.node},
-		variable{"TESTBED_OIDC_SERVER", bin.oidcServer},
-		variable{"TESTBED_NODE_MODULES", bin.nodeModules},
-	))
+	err = writeEnvironment(dir, append(clusterEnv, env...))
 	if err == nil {
 		say("ready after %.1f s", time.Since(begin).Seconds())
 	}
 	return err
+}
+
+func startOwnCluster(ctx context.Context, dir string, bin parts, ca *authority, beside *process) ([]variable, error) {
+	c, err := newCluster(dir, bin, ca)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.start(ctx, beside); err != nil {
+		return nil, err
+	}
+	return []variable{
+		{"KUBECONFIG", filepath.Join(dir, "kubeconfig")},
+		{"TESTBED_KUBE_APISERVER", c.apiserver},
+		{"TESTBED_AUDIT_LOG", auditLog(dir)},
+	}, nil
+}
+
+func useGivenCluster(ctx context.Context, dir string, bin parts, kubeconfig string, beside *process) ([]variable, error) {
+	apiserver, err := askGivenCluster(ctx, bin.kubectl, kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	say("using the cluster %s of KUBECONFIG=%s", apiserver, kubeconfig)
+	client, err := newClient(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := beside.run(ctx, dir, client); err != nil {
+		return nil, err
+	}
+	return []variable{{"KUBECONFIG", kubeconfig}, {"TESTBED_KUBE_APISERVER", apiserver}}, nil
 }
 
 // down ends the processes of a bed and removes its data.

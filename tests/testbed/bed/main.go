@@ -55,6 +55,16 @@ func run(ctx context.Context, args []string) error {
 	switch {
 	case command == "up":
 		return up(ctx, dir)
+	case command == "cluster":
+		// For the script, which need not build what is not used.
+		wanted, err := wantedSettings(dir)
+		if err == nil && wanted.Kubeconfig == "" {
+			if value := os.Getenv("KUBECONFIG"); value != "" {
+				say("KUBECONFIG=%s is not used", value)
+			}
+			fmt.Println("own")
+		}
+		return err
 	case command == "down":
 		return down(dir)
 	case command == "status":

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	_ "embed"
-	"path/filepath"
 )
 
 const nodeName = "testbed-node"
@@ -12,10 +11,6 @@ const nodeName = "testbed-node"
 //
 //go:embed stages.yaml
 var stages []byte
-
-func writeStages(dir string) error {
-	return writeFile(filepath.Join(dir, "kwok", "stages.yaml"), stages)
-}
 
 func node() map[string]any {
 	return map[string]any{

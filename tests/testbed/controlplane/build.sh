@@ -13,5 +13,5 @@ for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
   flags+=" -X $package.gitCommit= -X $package.gitTreeState=clean"
 done
 
-CGO_ENABLED=0 go build -v -trimpath -ldflags "$flags" -o "$1/controlplane" .
+CGO_ENABLED=0 go build -v -trimpath -buildvcs=false -ldflags "$flags" -o "$1/controlplane" .
 ln -s controlplane "$1/kubectl"

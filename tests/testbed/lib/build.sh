@@ -57,7 +57,8 @@ watch_build() {
     sleep 0.2
     if ((SECONDS >= next)); then
       next=$((SECONDS + 10))
-      echo "testbed: building $part, $((SECONDS - begin)) s: $(wc -l <"$log") lines of log, now $(tail -n 1 "$log" | cut -c 1-90)" >&2
+      # A line of the log is a package compiled or fetched; linking is silent.
+      echo "testbed: building $part, $((SECONDS - begin)) s: step $(wc -l <"$log") $(tail -n 1 "$log" | cut -c 1-90)" >&2
     fi
   done
   trap - INT TERM

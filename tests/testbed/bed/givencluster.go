@@ -18,6 +18,7 @@ func wantedSettings(dir string) (settings, error) {
 		return settings{}, nil
 	}
 	var paths []string
+	exists := false
 	for _, path := range filepath.SplitList(value) {
 		path, err := filepath.Abs(path)
 		if err != nil {
@@ -25,17 +26,22 @@ func wantedSettings(dir string) (settings, error) {
 		}
 		// Who has sourced a bed's environment means no cluster of his own.
 		if parent := filepath.Dir(path); parent == dir || isBed(parent) {
-			say("KUBECONFIG is that of a test bed: ignored")
 			return settings{}, nil
 		}
 		paths = append(paths, path)
+		if _, err := os.Stat(path); err == nil {
+			exists = true
+		}
+	}
+	if !exists {
+		return settings{}, fmt.Errorf("KUBECONFIG=%s does not exist: unset it, or set TESTBED_USE_KUBECONFIG=0, for a cluster of the bed's own", value)
 	}
 	return settings{Kubeconfig: strings.Join(paths, string(filepath.ListSeparator))}, nil
 }
 
-// askForeignCluster makes sure that the user's cluster answers, and says where
+// askGivenCluster makes sure that the user's cluster answers, and says where
 // it is.
-func askForeignCluster(ctx context.Context, kubectl, kubeconfig string) (string, error) {
+func askGivenCluster(ctx context.Context, kubectl, kubeconfig string) (string, error) {
 	ask := func(args ...string) (string, error) {
 		command := exec.CommandContext(ctx, kubectl, append(args, "--request-timeout=10s")...)
 		command.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig)
