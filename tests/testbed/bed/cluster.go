@@ -224,8 +224,8 @@ func (c *cluster) usable(ctx context.Context, api *client) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("waited in vain for the node and the default ServiceAccount: %w\n%s",
-				context.Cause(ctx), tail(c.processes[len(c.processes)-1].log(c.dir)))
+			return fmt.Errorf("waited in vain for the node and the default ServiceAccount: %w; the logs are in %s",
+				context.Cause(ctx), filepath.Join(c.dir, "log"))
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

@@ -164,8 +164,10 @@ func (p *process) run(ctx context.Context, dir string, client *client) error {
 		case err := <-ended:
 			return fmt.Errorf("%s ended at its start: %v\n%s", p.Name, err, tail(p.log(dir)))
 		case <-ctx.Done():
-			return fmt.Errorf("%s is not ready after %.0f s: %w\n%s",
-				p.Name, time.Since(begin).Seconds(), context.Cause(ctx), tail(p.log(dir)))
+			if cause := context.Cause(ctx); !errors.Is(cause, context.DeadlineExceeded) {
+				return cause
+			}
+			return fmt.Errorf("%s is not ready after %.0f s\n%s", p.Name, time.Since(begin).Seconds(), tail(p.log(dir)))
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
@@ -201,6 +203,9 @@ func tail(path string) string {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return err.Error()
+	}
+	if len(data) == 0 {
+		return path + " is empty"
 	}
 	lines := strings.Split(strings.TrimRight(string(data), "\n"), "\n")
 	if len(lines) > 25 {
