@@ -69,6 +69,9 @@ export function makeProvider(issuer, store) {
         signingKey('ES256', 'ec', { namedCurve: 'P-256' }),
       ],
     },
+    // The library's dispatcher refuses loopback addresses, and here everything
+    // is on loopback: a client's jwks_uri could never be read.
+    fetch: (url, { dispatcher, ...options }) => globalThis.fetch(url, options),
     cookies: { keys: [randomBytes(32).toString('hex')] },
   });
 
