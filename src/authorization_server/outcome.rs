@@ -1,0 +1,117 @@
+//! What it means for a request when the answer is not the one hoped for.
+
+use secrecy::SecretString;
+
+use super::http::{self, Answer, SendError};
+use super::{CallError, RegisterError};
+
+/// What a status other than 2xx says of a request that changes something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// The server looked at it and said no.
+    Refused,
+    /// It was turned away unread.
+    None,
+    /// It may have been done.
+    Unknown,
+}
+
+/// Which effect a status leaves.
+pub(super) fn effect(status: u16) -> Effect {
+    match status {
+        // 303 is how a server says "done, see there"; the other redirects come from log-in gateways and moved hosts,
+        // before anything is done.
+        303 => Effect::Unknown,
+        300..=399 => Effect::Refused,
+        // 425 and 429 come before the request is looked at; 501 and 505 say that it cannot be.
+        425 | 429 | 501 | 505 => Effect::None,
+        // 408 is also what proxies say when the server behind them was too slow.
+        408 => Effect::Unknown,
+        400..=499 => Effect::Refused,
+        // 500, 502, 503, 504 and all others: a proxy may say any of them after the server behind it has acted, and a
+        // server may fail after it has stored the client.
+        _ => Effect::Unknown,
+    }
+}
+
+impl From<SendError> for RegisterError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::NotSent { why, retry_after } => Self::NoEffect { why, retry_after },
+            SendError::MayHaveActed { why } => Self::OutcomeUnknown { why },
+        }
+    }
+}
+
+impl From<SendError> for CallError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::NotSent { why, retry_after } => Self::Inconclusive { why, may_have_acted: false, retry_after },
+            SendError::MayHaveActed { why } => Self::Inconclusive { why, may_have_acted: true, retry_after: None },
+        }
+    }
+}
+
+/// A registration that was answered with other than 2xx.
+pub(super) fn not_registered(
+    operation: &'static str,
+    url: &str,
+    answer: &Answer,
+    secrets: &[SecretString],
+) -> RegisterError {
+    match effect(answer.status) {
+        Effect::Refused => RegisterError::Refused(answer.refusal(operation, secrets)),
+        Effect::None => RegisterError::NoEffect {
+            why: format!("{}; nothing was registered, try again later", answered(operation, url, answer, secrets)),
+            retry_after: answer.retry_after,
+        },
+        Effect::Unknown => RegisterError::OutcomeUnknown {
+            why: format!("{}; a client may have been registered all the same", answered(operation, url, answer, secrets)),
+        },
+    }
+}
+
+/// A call on an existing client that was answered with other than 2xx.
+pub(super) fn not_done(operation: &'static str, url: &str, answer: &Answer, secrets: &[SecretString]) -> CallError {
+    let redirect = (300..400).contains(&answer.status);
+    let may_have_acted = match effect(answer.status) {
+        // A redirect says nothing about the client: the address is wrong, or something stands before the server.
+        Effect::Refused if redirect => false,
+        Effect::Refused => return CallError::Refused(answer.refusal(operation, secrets)),
+        Effect::None => false,
+        Effect::Unknown => true,
+    };
+    let hint = match (redirect, may_have_acted) {
+        (true, _) => "redirects are never followed: check the server's addresses",
+        (false, true) => "it may have taken effect all the same",
+        (false, false) => "it had no effect, try again later",
+    };
+    CallError::Inconclusive {
+        why: format!("{}; {hint}", answered(operation, url, answer, secrets)),
+        may_have_acted,
+        retry_after: answer.retry_after,
+    }
+}
+
+/// What was being done, to what, and what came back.
+pub(super) fn answered(operation: &'static str, url: &str, answer: &Answer, secrets: &[SecretString]) -> String {
+    let error = answer.error(secrets).0.map(|error| format!(" {error}")).unwrap_or_default();
+    format!("{}: the server answered {}{error}", http::describe(operation, url), answer.status)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(&[300, 301, 302, 304, 307, 308, 400, 401, 403, 404, 405, 409, 410, 413, 415, 418, 422, 451], Effect::Refused)]
+    #[case(&[425, 429, 501, 505], Effect::None)]
+    #[case(&[101, 303, 408, 500, 502, 503, 504, 507, 511, 520, 599, 600, 999], Effect::Unknown)]
+    fn effects(#[case] statuses: &[u16], #[case] expected: Effect) {
+        for status in statuses {
+            assert_eq!(effect(*status), expected, "{status}");
+        }
+    }
+}
