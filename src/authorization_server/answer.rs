@@ -95,9 +95,10 @@ impl Answer {
     pub fn error(&self, secrets: &[SecretString]) -> (Option<String>, Option<String>) {
         let json = self.json().unwrap_or_default();
         let say = |value: &Value| value.as_str().and_then(|text| text::clean(text, secrets));
-        let error = [&json["error"], &json["error"]["message"], &json["errorCode"], &json["errorMessage"], &json["message"]]
-            .into_iter()
-            .find_map(say);
+        let error =
+            [&json["error"], &json["error"]["message"], &json["errorCode"], &json["errorMessage"], &json["message"]]
+                .into_iter()
+                .find_map(say);
         let description =
             [&json["error_description"], &json["error"]["reason"], &json["errorSummary"]].into_iter().find_map(say);
         (error, description)
@@ -167,7 +168,8 @@ mod tests {
     #[case("-5", Some(DATE_NOW), None)]
     #[case("", Some(DATE_NOW), None)]
     fn retry_after_in_both_forms(#[case] value: &str, #[case] date: Option<&str>, #[case] seconds: Option<u64>) {
-        let headers: Vec<_> = [Some(("retry-after", value)), date.map(|date| ("date", date))].into_iter().flatten().collect();
+        let headers: Vec<_> =
+            [Some(("retry-after", value)), date.map(|date| ("date", date))].into_iter().flatten().collect();
         assert_eq!(answer(&headers, "").retry_after, seconds.map(Duration::from_secs));
     }
 

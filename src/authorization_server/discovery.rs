@@ -1,7 +1,7 @@
-//! Finding out what an authorization server is: its metadata document (RFC 8414, OpenID Connect Discovery 1.0) and
+//! Finding out what an authorization server is: its metadata document (RFC 8414, OIDC Discovery 1.0) and
 //! its signing keys.
 //!
-//! The OpenID Connect form is asked first, because nearly every server has it; RFC 8414's next. The same rule holds
+//! The OIDC form is asked first, because nearly every server has it; RFC 8414's next. The same rule holds
 //! for both: a document counts only when its `issuer` is the one that was asked for, to the character.
 
 use std::time::Duration;
@@ -125,7 +125,7 @@ pub async fn discover(http: &Http, issuer: &str) -> Result<ServerMetadata, Disco
     Err(worst.unwrap_or_else(|| invalid("the issuer has no address")))
 }
 
-/// Where the documents are: after the path (OpenID Connect Discovery section 4), and between host and path
+/// Where the documents are: after the path (OIDC Discovery section 4), and between host and path
 /// (RFC 8414 section 3). A slash at the end is removed first by both.
 fn addresses(issuer: &Url) -> [String; 2] {
     let origin = issuer.origin().ascii_serialization();
@@ -149,11 +149,7 @@ fn more_telling(earlier: DiscoveryError, later: DiscoveryError) -> DiscoveryErro
 async fn read(http: &Http, address: &str, issuer: &str) -> Result<ServerMetadata, DiscoveryError> {
     let answer = http.send(Call::new(OPERATION, Method::GET, address)).await.map_err(|error| match error {
         SendError::NotSent { why, retry_after } => DiscoveryError::Unreachable { why, retry_after },
-        // Reading changes nothing, whatever became of it.
-        SendError::MayHaveActed { why } => {
-            let why = why.trim_end_matches("; it may have taken effect all the same").to_owned();
-            DiscoveryError::Unreachable { why, retry_after: None }
-        }
+        SendError::MayHaveActed { why } => DiscoveryError::Unreachable { why, retry_after: None },
     })?;
     let came = || answered(OPERATION, address, &answer, &[]);
     match answer.status {
@@ -189,12 +185,14 @@ fn parse(http: &Http, answer: &Answer, issuer: &str) -> Result<ServerMetadata, D
     };
     Ok(ServerMetadata {
         issuer: issuer.to_owned(),
-        token_endpoint: endpoint("token_endpoint")?.ok_or_else(|| invalid("but the document names no token_endpoint"))?,
+        token_endpoint: endpoint("token_endpoint")?
+            .ok_or_else(|| invalid("but the document names no token_endpoint"))?,
         registration_endpoint: endpoint("registration_endpoint")?,
         revocation_endpoint: endpoint("revocation_endpoint")?,
         introspection_endpoint: endpoint("introspection_endpoint")?,
         jwks_uri: endpoint("jwks_uri")?,
-        token_endpoint_auth_methods_supported: names(&document["token_endpoint_auth_methods_supported"]).unwrap_or_default(),
+        token_endpoint_auth_methods_supported: names(&document["token_endpoint_auth_methods_supported"])
+            .unwrap_or_default(),
         grant_types_supported: names(&document["grant_types_supported"]).unwrap_or_default(),
         scopes_supported: names(&document["scopes_supported"]),
         client_assertion_algs: names(&document["token_endpoint_auth_signing_alg_values_supported"]).unwrap_or_default(),
@@ -204,7 +202,8 @@ fn parse(http: &Http, answer: &Answer, issuer: &str) -> Result<ServerMetadata, D
 
 /// The strings of a list that could be names; the rest is left out.
 fn names(list: &Value) -> Option<Vec<String>> {
-    let plain = |name: &&str| !name.is_empty() && name.len() <= LONGEST_NAME && name.bytes().all(|b| b.is_ascii_graphic());
+    let plain =
+        |name: &&str| !name.is_empty() && name.len() <= LONGEST_NAME && name.bytes().all(|b| b.is_ascii_graphic());
     let list = list.as_array()?;
     Some(list.iter().filter_map(Value::as_str).filter(plain).take(MOST_NAMES).map(str::to_owned).collect())
 }

@@ -45,15 +45,15 @@ impl Backend for DynamicRegistration {
         if !answer.is_success() {
             return Err(not_registered(REGISTER, url, &answer, &secrets));
         }
-        let told = read(&answer)
-            .filter(RegistrationAnswer::is_about_a_client)
-            .ok_or_else(|| RegisterError::OutcomeUnknown {
+        let told = read(&answer).filter(RegistrationAnswer::is_about_a_client).ok_or_else(|| {
+            RegisterError::OutcomeUnknown {
                 why: format!(
                     "{}, but {}; a client may have been registered all the same",
                     answered(REGISTER, url, &answer, &secrets),
                     unreadable(&answer)
                 ),
-            })?;
+            }
+        })?;
         told.into_registered(&self.http, url, answer.status).map_err(|Missing { what, client_id }| {
             RegisterError::Unmanageable {
                 why: format!(

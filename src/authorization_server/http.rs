@@ -88,12 +88,15 @@ pub struct Call<'a> {
     pub authorization: Option<SecretString>,
     /// Media type and content.
     pub body: Option<(&'static str, SecretString)>,
+    /// Whether it changes nothing at the server, so that an error need not warn of it.
+    pub harmless: bool,
 }
 
 impl<'a> Call<'a> {
     /// A call without credentials and body.
     pub fn new(operation: &'static str, method: Method, url: &'a str) -> Self {
-        Self { operation, method, url, authorization: None, body: None }
+        let harmless = method == Method::GET;
+        Self { operation, method, url, authorization: None, body: None, harmless }
     }
 
     /// With a bearer token (RFC 6750 section 2.1).
@@ -183,7 +186,12 @@ impl Http {
             why: format!("{}: not sent, {what}; check the server's addresses", call.operation),
             retry_after: None,
         })?;
-        let exchange = Exchange { operation: call.operation, target: target(&url), no_roots: inner.no_roots };
+        let exchange = Exchange {
+            operation: call.operation,
+            target: target(&url),
+            caution: if call.harmless { "" } else { "; it may have taken effect all the same" },
+            no_roots: inner.no_roots,
+        };
         let request = exchange.request(&inner.client, call, url)?;
 
         let _turn = inner.gate.enter().await.map_err(|busy| SendError::NotSent {
@@ -206,7 +214,7 @@ impl Http {
             }
             Err(_) => {
                 let seconds = inner.request_timeout.as_secs_f32();
-                let why = format!("{exchange}: no answer within {seconds} s; it may have taken effect all the same");
+                let why = format!("{exchange}: no answer within {seconds} s{}", exchange.caution);
                 (Err(SendError::MayHaveActed { why }), "timeout".to_owned())
             }
         };
@@ -222,6 +230,7 @@ impl Http {
 struct Exchange {
     operation: &'static str,
     target: String,
+    caution: &'static str,
     no_roots: bool,
 }
 
@@ -266,7 +275,7 @@ impl Exchange {
             };
             (self.not_sent(&format!("{what} ({cause}); {hint}")), code)
         } else {
-            let why = format!("{self}: the connection broke before an answer came ({cause}); it may have taken effect all the same");
+            let why = format!("{self}: the connection broke before an answer came ({cause}){}", self.caution);
             (SendError::MayHaveActed { why }, "reset")
         }
     }
@@ -361,9 +370,12 @@ fn chain(error: &reqwest::Error) -> impl Iterator<Item = &(dyn StdError + 'stati
 }
 
 fn is_tls(error: &reqwest::Error) -> bool {
-    chain(error).any(|e| e.is::<rustls::Error>())
+    chain(error).any(<dyn StdError>::is::<rustls::Error>)
 }
 
 fn root_cause(error: &reqwest::Error) -> String {
     chain(error).last().map_or_else(|| "unknown cause".to_owned(), ToString::to_string)
 }
+
+#[cfg(test)]
+mod tests;

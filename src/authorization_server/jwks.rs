@@ -17,8 +17,7 @@ const MOST_KEYS: usize = 10;
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
 /// Members that may stand in a key. `x5u` may not: it would make the server fetch what a tenant names.
-const PUBLIC: [&str; 13] =
-    ["kty", "use", "key_ops", "alg", "kid", "crv", "x", "y", "n", "e", "x5c", "x5t", "x5t#S256"];
+const PUBLIC: [&str; 13] = ["kty", "use", "key_ops", "alg", "kid", "crv", "x", "y", "n", "e", "x5c", "x5t", "x5t#S256"];
 
 /// Checks a key set that a tenant wants registered (RFC 7517 section 5): an object with one to ten keys, public
 /// members only; RSA of 2048 to 8192 bits, EC on P-256 or P-384, or OKP Ed25519; for signing; with distinct `kid`s.
@@ -30,7 +29,9 @@ pub fn check_public_jwks(jwks: &Value) -> Result<(), String> {
     let set = jwks.as_object().ok_or("jwks must be a JSON object with a member keys")?;
     if let Some(other) = set.keys().find(|name| *name != "keys") {
         return Err(match PRIVATE.iter().find(|name| *name == other) {
-            Some(name) => format!("jwks holds the private member {name}: give public keys only, and consider that key known"),
+            Some(name) => {
+                format!("jwks holds the private member {name}: give public keys only, and consider that key known")
+            }
             None => "jwks must have the member keys and no other".to_owned(),
         });
     }
@@ -75,20 +76,21 @@ fn check_key(key: &Map<String, Value>) -> Result<(), String> {
         (Some("EC"), Some("P-256")) => check_point(key, 32, &ECDSA_P256_SHA256_FIXED).map(|()| &["ES256"][..])?,
         (Some("EC"), Some("P-384")) => check_point(key, 48, &ECDSA_P384_SHA384_FIXED).map(|()| &["ES384"][..])?,
         (Some("OKP"), Some("Ed25519")) => check_ed25519(key).map(|()| &["EdDSA", "Ed25519"][..])?,
-        (Some("RSA"), None) => {
-            check_rsa(key).map(|()| &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"][..])?
-        }
+        (Some("RSA"), None) => check_rsa(key).map(|()| &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"][..])?,
         _ => return Err("must be RSA, EC on P-256 or P-384, or OKP Ed25519".to_owned()),
     };
     match text(key, "alg") {
-        Some(alg) if !algs.contains(&alg) => Err(format!("must have an alg that fits it ({}), or none", algs.join(", "))),
+        Some(alg) if !algs.contains(&alg) => {
+            Err(format!("must have an alg that fits it ({}), or none", algs.join(", ")))
+        }
         _ => Ok(()),
     }
 }
 
 fn check_point(key: &Map<String, Value>, size: usize, curve: &'static dyn VerificationAlgorithm) -> Result<(), String> {
     let (x, y) = (bytes(key, "x")?, bytes(key, "y")?);
-    let on_curve = x.len() == size && y.len() == size && ParsedPublicKey::new(curve, [&[4], &x[..], &y[..]].concat()).is_ok();
+    let on_curve =
+        x.len() == size && y.len() == size && ParsedPublicKey::new(curve, [&[4], &x[..], &y[..]].concat()).is_ok();
     if on_curve { Ok(()) } else { Err("has x and y that are no point of its curve".to_owned()) }
 }
 

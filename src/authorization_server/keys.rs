@@ -128,9 +128,7 @@ impl ClientKey {
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let random = SystemRandom::new();
         match Pair::parse(&self.private_key_pem)? {
-            Pair::Ec(pair) => {
-                Ok(pair.sign(&random, message).map_err(|_| KeyError::Failed)?.as_ref().to_vec())
-            }
+            Pair::Ec(pair) => Ok(pair.sign(&random, message).map_err(|_| KeyError::Failed)?.as_ref().to_vec()),
             Pair::Rsa(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
                 pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).map_err(|_| KeyError::Failed)?;

@@ -185,7 +185,10 @@ mod tests {
             let _ = gate.enter().await.unwrap();
         }
         let took = began.elapsed();
-        assert!(took >= Duration::from_millis(1990) && took <= Duration::from_millis(2100), "3 at once, 4 at 2/s: {took:?}");
+        assert!(
+            took >= Duration::from_millis(1990) && took <= Duration::from_millis(2100),
+            "3 at once, 4 at 2/s: {took:?}"
+        );
     }
 
     #[tokio::test(start_paused = true)]

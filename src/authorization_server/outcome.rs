@@ -17,6 +17,7 @@ pub(super) enum Effect {
 }
 
 /// Which effect a status leaves.
+#[expect(clippy::match_same_arms, reason = "each arm has a reason of its own")]
 pub(super) fn effect(status: u16) -> Effect {
     match status {
         // 303 is how a server says "done, see there"; the other redirects come from log-in gateways and moved hosts,
@@ -66,7 +67,10 @@ pub(super) fn not_registered(
             retry_after: answer.retry_after,
         },
         Effect::Unknown => RegisterError::OutcomeUnknown {
-            why: format!("{}; a client may have been registered all the same", answered(operation, url, answer, secrets)),
+            why: format!(
+                "{}; a client may have been registered all the same",
+                answered(operation, url, answer, secrets)
+            ),
         },
     }
 }

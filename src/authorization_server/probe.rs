@@ -172,7 +172,9 @@ pub async fn probe(
     credential: &Credential,
     now: DateTime<Utc>,
 ) -> Result<ProbeAnswer, CallError> {
-    let url = endpoints.endpoint(method).ok_or_else(|| inconclusive(format!("{OPERATION}: the server names no endpoint for {method}")))?;
+    let url = endpoints
+        .endpoint(method)
+        .ok_or_else(|| inconclusive(format!("{OPERATION}: the server names no endpoint for {method}")))?;
     let mut form = form_urlencoded::Serializer::new(String::new());
     // Random, so that it is nobody's token.
     let made_up = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
@@ -184,6 +186,7 @@ pub async fn probe(
         form.append_pair("token", &made_up);
     }
     let mut call = Call::new(OPERATION, Method::POST, url);
+    call.harmless = true;
     match credential {
         Credential::ClientSecretBasic { client_id, client_secret } => {
             call.authorization = Some(basic(client_id, client_secret));
@@ -216,7 +219,10 @@ pub async fn probe(
     };
     judge(method, &answer).ok_or_else(|| CallError::Inconclusive {
         // Nothing of the body is quoted, so no credential can come back in it.
-        why: format!("{} with no OAuth answer to this credential; check what stands before the server", came(url, &answer)),
+        why: format!(
+            "{} with no OAuth answer to this credential; check what stands before the server",
+            came(url, &answer)
+        ),
         may_have_acted: false,
         retry_after: answer.retry_after,
     })

@@ -41,13 +41,14 @@ impl RegistrationAnswer {
             Some(Value::String(text)) if !text.is_empty() => Some(text),
             _ => None,
         };
-        let client_id = text("client_id").filter(|id| {
-            id.len() <= LONGEST_CLIENT_ID && id.bytes().all(|b| (0x20..=0x7e).contains(&b))
-        });
+        let client_id = text("client_id")
+            .filter(|id| id.len() <= LONGEST_CLIENT_ID && id.bytes().all(|b| (0x20..=0x7e).contains(&b)));
         let registration_access_token = text("registration_access_token").filter(|t| is_header_text(t));
         let client_secret = text("client_secret").filter(|secret| {
             // Keycloak masks secrets in some answers: a mask must not replace the secret.
-            secret.len() <= LONGEST_SECRET && !secret.bytes().all(|b| b == b'*') && !secret.chars().any(char::is_control)
+            secret.len() <= LONGEST_SECRET
+                && !secret.bytes().all(|b| b == b'*')
+                && !secret.chars().any(char::is_control)
         });
         let registration_client_uri = text("registration_client_uri");
         let token_endpoint_auth_method = text("token_endpoint_auth_method");
@@ -78,19 +79,31 @@ impl RegistrationAnswer {
     pub(super) fn into_registered(self, http: &Http, endpoint: &str, status: u16) -> Result<Registered, Missing> {
         let missing = |what, client_id| Err(Missing { what, client_id });
         let Some(client_id) = self.client_id else {
-            return missing("the answer has no client_id, or one that is not 1 to 512 printable ASCII characters", None);
+            return missing(
+                "the answer has no client_id, or one that is not 1 to 512 printable ASCII characters",
+                None,
+            );
         };
         let Some(token) = self.registration_access_token else {
-            return missing("the answer has no usable registration_access_token; switch client management on (RFC 7592)", Some(client_id));
+            return missing(
+                "the answer has no usable registration_access_token; switch client management on (RFC 7592)",
+                Some(client_id),
+            );
         };
         let Some(uri) = self.registration_client_uri else {
-            return missing("the answer has no registration_client_uri; switch client management on (RFC 7592)", Some(client_id));
+            return missing(
+                "the answer has no registration_client_uri; switch client management on (RFC 7592)",
+                Some(client_id),
+            );
         };
         if let Err(what) = check_origin(http, &uri, endpoint) {
             return missing(what, Some(client_id));
         }
         if is_for_no_client(http, &uri, endpoint) {
-            return missing("its registration_client_uri is the registration endpoint and names no client", Some(client_id));
+            return missing(
+                "its registration_client_uri is the registration endpoint and names no client",
+                Some(client_id),
+            );
         }
         Ok(Registered {
             management: Management { client_id, registration_client_uri: uri, registration_access_token: token },
@@ -128,13 +141,17 @@ impl RegistrationAnswer {
 /// of an address that it went to before. The rest is the server's business (RFC 7592 section 3).
 fn check_origin(http: &Http, uri: &str, known: &str) -> Result<(), &'static str> {
     let Ok(uri) = http.check_url(uri) else {
-        return Err("its registration_client_uri is no absolute URL that may be used (https, no user information, no fragment)");
+        return Err(
+            "its registration_client_uri is no absolute URL that may be used (https, no user information, no fragment)",
+        );
     };
     let same = http.check_url(known).is_ok_and(|known| known.origin() == uri.origin());
     if same {
         Ok(())
     } else {
-        Err("its registration_client_uri has another scheme, host or port than the registration endpoint; check the server's public URL")
+        Err(
+            "its registration_client_uri has another scheme, host or port than the registration endpoint; check the server's public URL",
+        )
     }
 }
 
