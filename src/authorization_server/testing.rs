@@ -1,5 +1,6 @@
 //! Servers for tests, on loopback: they say exactly what they are told to, broken HTTP included.
 
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -159,7 +160,7 @@ async fn serve(
         Reply::Whole(status, headers, body) => {
             let mut head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n", body.len());
             for (name, value) in headers {
-                head += &format!("{name}: {value}\r\n");
+                write!(head, "{name}: {value}\r\n").unwrap();
             }
             connection.write_all(format!("{head}\r\n{body}").as_bytes()).await.ok()?;
         }

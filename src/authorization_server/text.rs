@@ -84,6 +84,7 @@ fn longest_piece(text: &str, secret: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use rstest::rstest;
 
     use super::*;
@@ -125,5 +126,19 @@ mod tests {
         let text = format!("{}s3cr3t-t0k3n-of-ours", "x".repeat(190));
         let kept = clean(&text, &[SecretString::from("s3cr3t-t0k3n-of-ours")]).unwrap();
         assert!(!kept.contains("s3c"), "{kept}");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes(before in ".{0,60}", after in ".{0,300}", secret in "[!-~]{8,40}", from in 0..32usize, to in 0..40usize) {
+            let piece: String = secret.chars().skip(from).take(to).collect();
+            let kept = clean(&format!("{before}{piece}{after}"), &[SecretString::from(secret.clone())]).unwrap_or_default();
+            prop_assert!(kept.chars().count() <= LONGEST + 1);
+            prop_assert!(!kept.chars().any(is_invisible));
+            for at in 0..=secret.len() - PIECE {
+                let piece = &secret[at..at + PIECE];
+                prop_assert!(!kept.contains(piece) || "[redacted]".contains(piece), "{piece:?} in {kept:?}");
+            }
+        }
     }
 }
