@@ -2,3 +2,5 @@
 //! that it ended.
 
 pub mod api;
+pub mod authorization_server;
+pub mod domain;

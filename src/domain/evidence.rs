@@ -1,0 +1,188 @@
+//! How well a revocation is known (G5).
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::api::{Acceptance, Deletion, Evidence, EvidenceLevel, ProbeRecord};
+
+/// The longest time between the last acceptance and the deletion: beyond it a refusal afterwards may have other
+/// causes.
+pub const FRESH: TimeDelta = TimeDelta::minutes(10);
+
+/// What a probe says of a credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It authenticates.
+    Accepted,
+    /// It is refused exactly like one of a client that never existed.
+    RefusedAsUnknown,
+    /// Neither can be said.
+    Unclear,
+}
+
+/// Whether two answers are the same answer.
+pub fn same(a: &ProbeRecord, b: &ProbeRecord) -> bool {
+    a.status == b.status && a.error == b.error
+}
+
+/// Whether a way of probing tells a live credential from one of a client that never existed. The revocation and
+/// introspection endpoints say 200 to a live one; the token endpoint says 400 with an error that is not about the
+/// client.
+pub fn separates(method: &str, live: &ProbeRecord, never_existed: &ProbeRecord) -> bool {
+    let live_is_accepted = match method {
+        "AuthorizationCode" => live.status == 400 && live.error.as_deref().is_some_and(|e| e != "invalid_client"),
+        _ => live.status == 200,
+    };
+    live_is_accepted && matches!(never_existed.status, 400 | 401) && !same(live, never_existed)
+}
+
+/// What an answer means, given how a live credential was answered and a control taken in the same pass.
+pub fn verdict(answer: &ProbeRecord, accepted: &ProbeRecord, never_existed: &ProbeRecord) -> Verdict {
+    if same(accepted, never_existed) {
+        Verdict::Unclear
+    } else if same(answer, accepted) {
+        Verdict::Accepted
+    } else if same(answer, never_existed) && matches!(answer.status, 400 | 401) && answer.error.is_some() {
+        Verdict::RefusedAsUnknown
+    } else {
+        Verdict::Unclear
+    }
+}
+
+/// Whether an acceptance is recent enough to delete on.
+pub fn is_fresh(acceptance: &Acceptance, now: DateTime<Utc>) -> bool {
+    let age = now - acceptance.answer.at;
+    age <= FRESH && age >= TimeDelta::zero() - FRESH
+}
+
+/// What a revocation rests on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grounds {
+    /// The last acceptance before the deletion.
+    pub before: Option<Acceptance>,
+    /// What became of the deletion.
+    pub deletion: Deletion,
+    /// The credential afterwards.
+    pub after: Option<ProbeRecord>,
+    /// The control, in the same pass.
+    pub never_existed: Option<ProbeRecord>,
+    /// Whether the server that answers now has the signing keys of the one that registered the client.
+    pub same_server: bool,
+}
+
+/// Weighs the grounds. `Err` says why the client cannot be called gone at all: it still authenticates.
+pub fn weigh(grounds: &Grounds) -> Result<Evidence, String> {
+    let taken = grounds.deletion.status.is_some_and(|s| (200..300).contains(&s));
+    let deleted_at = grounds.deletion.unanswered_at.or(grounds.deletion.answered_at);
+    let (level, statement) = match (&grounds.before, &grounds.after, &grounds.never_existed) {
+        (Some(before), Some(after), Some(control)) => match verdict(after, &before.answer, control) {
+            Verdict::Accepted => {
+                return Err("the credential is still accepted after the deletion".into());
+            }
+            Verdict::Unclear => (
+                EvidenceLevel::Unverifiable,
+                "the answer to the credential is neither that to a live client nor that to one that never existed",
+            ),
+            Verdict::RefusedAsUnknown => {
+                let fresh = deleted_at.is_some_and(|at| at - before.answer.at <= FRESH);
+                if taken && fresh {
+                    (
+                        EvidenceLevel::Proven,
+                        "the server took the deletion, and the credential that it accepted before is now refused like that of a client that never existed",
+                    )
+                } else if fresh && grounds.same_server && grounds.deletion.unanswered_at.is_some() {
+                    (
+                        EvidenceLevel::Proven,
+                        "a deletion was sent whose answer was lost; the same server, by its signing keys, now refuses the registration token and the credential that it accepted before, like those of a client that never existed",
+                    )
+                } else if taken {
+                    (
+                        EvidenceLevel::ServerConfirmed,
+                        "the server took the deletion and refuses the credential, but had not accepted it within ten minutes before",
+                    )
+                } else {
+                    (EvidenceLevel::Unverifiable, "the server refuses the credential, but never took a deletion from us")
+                }
+            }
+        },
+        _ if taken => (EvidenceLevel::ServerConfirmed, "the server took the deletion; there was no credential of ours to try"),
+        _ => (EvidenceLevel::Unverifiable, "the server took no deletion, and there was no credential of ours to try"),
+    };
+    Ok(Evidence {
+        level,
+        statement: statement.into(),
+        before: grounds.before.clone(),
+        deletion: Some(grounds.deletion.clone()),
+        after: grounds.after.clone(),
+        never_existed: grounds.never_existed.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(minutes: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::minutes(minutes)
+    }
+    fn answer(minutes: i64, status: u16, error: Option<&str>) -> ProbeRecord {
+        ProbeRecord { at: at(minutes), status, error: error.map(Into::into) }
+    }
+    fn grounds() -> Grounds {
+        Grounds {
+            before: Some(Acceptance { method: "Revocation".into(), answer: answer(0, 200, None) }),
+            deletion: Deletion { unanswered_at: None, answered_at: Some(at(5)), status: Some(204) },
+            after: Some(answer(5, 401, Some("invalid_client"))),
+            never_existed: Some(answer(5, 401, Some("invalid_client"))),
+            same_server: true,
+        }
+    }
+
+    #[test]
+    fn proven_needs_all_of_it() {
+        assert_eq!(weigh(&grounds()).unwrap().level, EvidenceLevel::Proven);
+        let with = |change: fn(&mut Grounds)| {
+            let mut g = grounds();
+            change(&mut g);
+            weigh(&g).map(|e| e.level)
+        };
+        assert_eq!(with(|g| g.deletion.status = Some(401)), Ok(EvidenceLevel::Unverifiable));
+        assert_eq!(with(|g| g.deletion.status = Some(404)), Ok(EvidenceLevel::Unverifiable));
+        assert_eq!(with(|g| g.deletion.answered_at = Some(at(11))), Ok(EvidenceLevel::ServerConfirmed));
+        assert_eq!(with(|g| g.after = Some(answer(5, 401, Some("unauthorized_client")))), Ok(EvidenceLevel::Unverifiable));
+        assert_eq!(with(|g| g.after = Some(answer(5, 200, None))).unwrap_err(), "the credential is still accepted after the deletion");
+        assert_eq!(
+            with(|g| {
+                g.after = Some(answer(5, 404, None));
+                g.never_existed = Some(answer(5, 404, None));
+            }),
+            Ok(EvidenceLevel::Unverifiable),
+            "a server that answers 404 to everything proves nothing"
+        );
+        assert_eq!(
+            with(|g| {
+                g.before = None;
+                g.after = None;
+            }),
+            Ok(EvidenceLevel::ServerConfirmed)
+        );
+    }
+
+    #[test]
+    fn a_lost_answer_to_the_deletion_is_made_up_for_by_the_servers_identity() {
+        let mut g = grounds();
+        g.deletion = Deletion { unanswered_at: Some(at(5)), answered_at: Some(at(6)), status: Some(401) };
+        assert_eq!(weigh(&g).unwrap().level, EvidenceLevel::Proven);
+        g.same_server = false;
+        assert_eq!(weigh(&g).unwrap().level, EvidenceLevel::Unverifiable);
+    }
+
+    #[test]
+    fn what_separates() {
+        let refused = answer(0, 401, Some("invalid_client"));
+        assert!(separates("Revocation", &answer(0, 200, None), &refused));
+        assert!(!separates("Revocation", &refused, &refused));
+        assert!(!separates("Revocation", &answer(0, 200, None), &answer(0, 200, None)));
+        assert!(separates("AuthorizationCode", &answer(0, 400, Some("invalid_grant")), &refused));
+        assert!(!separates("AuthorizationCode", &answer(0, 400, Some("invalid_client")), &answer(0, 401, None)));
+    }
+}

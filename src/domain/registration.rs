@@ -1,0 +1,240 @@
+//! What to do next for a ledger entry. One step at a time: a later step needs what an earlier one returned.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::api::{ClientRegistrationSpec, ClientRegistrationStatus, End, EndReason, Evidence, Phase, ProbeRecord};
+use crate::domain::ends::{self, Circumstances};
+use crate::domain::evidence::{self, Grounds, Verdict};
+use crate::domain::request::{self, Grant};
+
+/// Probes that may be inconclusive before a client is deleted without a recent acceptance.
+const PROBES_BEFORE_DELETING_ANYWAY: u32 = 5;
+
+/// What the management Secret says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Management {
+    /// There is none (said by the API server of that very object).
+    Absent,
+    /// It holds what managing the client takes.
+    Present {
+        /// The client's id.
+        client_id: String,
+        /// Hash of the request that the stored answer is to.
+        applied: String,
+        /// What the server granted.
+        granted: Grant,
+        /// Whether a credential of ours is in it that a probe can try.
+        has_credential: bool,
+    },
+    /// Nothing can be said now.
+    Unknown,
+}
+
+/// What was found out in this pass and is on no record yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pass {
+    /// This pass has put the attempt on record, so the server was certainly not called before.
+    pub attempt_recorded: bool,
+    /// The credential was tried, to show that it works; the acceptance is in the status.
+    pub tried: bool,
+    /// No probe tells live credentials at this server from others.
+    pub nothing_separates: bool,
+    /// The credential was tried before the deletion, with this result.
+    pub before: Option<Verdict>,
+    /// The credential and a control, after the deletion.
+    pub after: Option<(ProbeRecord, ProbeRecord)>,
+    /// Whether the server has the signing keys of the one that registered the client.
+    pub same_server: Option<bool>,
+    /// The deletion was asked for in this pass, with a conclusive answer (in the status).
+    pub deleted: bool,
+}
+
+/// Everything known of an entry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observed {
+    /// The entry's name.
+    pub name: String,
+    /// Its spec.
+    pub spec: ClientRegistrationSpec,
+    /// Its status, with what this pass added.
+    pub status: ClientRegistrationStatus,
+    /// What could end it.
+    pub circumstances: Circumstances,
+    /// Its management Secret.
+    pub management: Management,
+    /// What this pass found out.
+    pub pass: Pass,
+}
+
+/// The next thing to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Put on record that the server is about to be asked.
+    RecordAttempt,
+    /// Register, and store what comes back before anything else.
+    Register,
+    /// Put on record that a registration request may have taken effect without us knowing.
+    RecordPossibleOrphan,
+    /// Try the credential, and find out which probe separates.
+    Prove,
+    /// Put on record that the client exists and works.
+    RecordRegistered,
+    /// Change the client to what is asked now.
+    Update,
+    /// Put the end on record.
+    RecordEnd(End),
+    /// Try the credential before deleting: the last acceptance is too old.
+    ProbeBefore,
+    /// Ask the server to delete the client.
+    Delete,
+    /// Try the credential and a control after the deletion.
+    ProbeAfter,
+    /// Find out whether the server is the one that registered the client.
+    Identify,
+    /// Put the end of the end on record.
+    RecordFinal(Phase, Option<Evidence>),
+    /// Put on record that this did not prove the end; try again later.
+    RecordDebt(String, Option<Evidence>),
+    /// Let the entry and its management Secret go.
+    Release,
+    /// Nothing now.
+    Wait {
+        /// Look again then, whatever happens; `None`: when something changes.
+        until: Option<DateTime<Utc>>,
+    },
+}
+
+/// The next step for an entry.
+pub fn decide(o: &Observed, retention: TimeDelta, now: DateTime<Utc>) -> Step {
+    let s = &o.status;
+    if s.phase.is_final() {
+        return after_the_end(o, retention, now);
+    }
+    if let Some(orphan) = &s.possible_orphan
+        && (orphan.unmanageable || o.management == Management::Absent)
+    {
+        // Deleting the entry is an administrator's word that the orphan was dealt with.
+        return if o.circumstances.entry_deleting { Step::Release } else { Step::Wait { until: None } };
+    }
+    match &s.end {
+        Some(_) => revoke(o, now),
+        None => match ends::end_of(&o.spec, &o.circumstances, now) {
+            Some(end) => Step::RecordEnd(end),
+            None => live(o, now),
+        },
+    }
+}
+
+fn after_the_end(o: &Observed, retention: TimeDelta, now: DateTime<Utc>) -> Step {
+    let since = o.status.revoked_at.or(o.status.end.as_ref().map(|e| e.at)).unwrap_or(now);
+    let forget_at = since + retention;
+    if o.circumstances.entry_deleting || now >= forget_at {
+        Step::Release
+    } else {
+        Step::Wait { until: Some(forget_at) }
+    }
+}
+
+fn live(o: &Observed, now: DateTime<Utc>) -> Step {
+    let s = &o.status;
+    let at_expiry = Step::Wait { until: Some(o.spec.expires_at) };
+    if let Some(retry) = s.retry.as_ref().filter(|r| r.next_at > now) {
+        return Step::Wait { until: Some(retry.next_at.min(o.spec.expires_at)) };
+    }
+    match &o.management {
+        Management::Unknown => at_expiry,
+        Management::Absent => match s.attempted_at {
+            None => match o.spec.not_before.filter(|t| *t > now) {
+                Some(t) => Step::Wait { until: Some(t.min(o.spec.expires_at)) },
+                None => Step::RecordAttempt,
+            },
+            Some(_) if o.pass.attempt_recorded => Step::Register,
+            Some(_) => Step::RecordPossibleOrphan,
+        },
+        Management::Present { applied, granted, has_credential, .. } => {
+            if s.registered_at.is_none() {
+                if let Some(excess) = request::granted_too_much(&o.spec.request, granted) {
+                    return Step::RecordEnd(End {
+                        reason: EndReason::GrantedTooMuch,
+                        message: format!("the server granted more than was asked: {excess}"),
+                        at: now,
+                    });
+                }
+                let shown = s.acceptance.is_some() || o.pass.nothing_separates || !has_credential;
+                return if shown { Step::RecordRegistered } else { Step::Prove };
+            }
+            let wanted = request::hash(&o.spec.request);
+            let failed_before = s.failed_change.as_ref().is_some_and(|f| f.request == wanted);
+            if *applied != wanted && !failed_before {
+                Step::Update
+            } else if s.applied.as_ref() != Some(applied) {
+                Step::RecordRegistered
+            } else {
+                at_expiry
+            }
+        }
+    }
+}
+
+fn revoke(o: &Observed, now: DateTime<Utc>) -> Step {
+    let s = &o.status;
+    if let Some(retry) = s.retry.as_ref().filter(|r| r.next_at > now) {
+        return Step::Wait { until: Some(retry.next_at) };
+    }
+    let has_credential = match &o.management {
+        Management::Unknown => return Step::Wait { until: Some(now + TimeDelta::seconds(5)) },
+        Management::Absent => {
+            return match s.attempted_at {
+                None => Step::RecordFinal(Phase::Cancelled, None),
+                Some(_) if s.registered_at.is_none() => Step::RecordPossibleOrphan,
+                Some(_) => Step::RecordDebt(
+                    "the management Secret is gone: nothing is left to revoke the client by; delete it at the server".into(),
+                    None,
+                ),
+            };
+        }
+        Management::Present { has_credential, .. } => *has_credential,
+    };
+    let deletion = s.deletion.clone().unwrap_or_default();
+    let taken = deletion.status.is_some_and(|c| (200..300).contains(&c));
+    if !taken && !o.pass.deleted {
+        return before_deleting(o, has_credential, deletion.unanswered_at.is_some(), now);
+    }
+    let can_probe = has_credential && s.acceptance.is_some();
+    if can_probe && o.pass.after.is_none() {
+        return Step::ProbeAfter;
+    }
+    if !taken && o.pass.same_server.is_none() {
+        return Step::Identify;
+    }
+    let (after, never_existed) = o.pass.after.clone().unzip();
+    let grounds = Grounds {
+        before: s.acceptance.clone().filter(|_| has_credential),
+        deletion,
+        after,
+        never_existed,
+        same_server: o.pass.same_server.unwrap_or_default(),
+    };
+    match evidence::weigh(&grounds) {
+        Ok(found) if found.level >= o.spec.server.least_evidence => Step::RecordFinal(Phase::Revoked, Some(found)),
+        Ok(found) => Step::RecordDebt(found.statement.clone(), Some(found)),
+        Err(why) => Step::RecordDebt(why, None),
+    }
+}
+
+fn before_deleting(o: &Observed, has_credential: bool, sent_before: bool, now: DateTime<Utc>) -> Step {
+    let Some(acceptance) = o.status.acceptance.as_ref().filter(|_| has_credential) else {
+        return Step::Delete;
+    };
+    if evidence::is_fresh(acceptance, now) || sent_before {
+        return Step::Delete;
+    }
+    let failures = o.status.retry.as_ref().map_or(0, |r| r.failures);
+    match o.pass.before {
+        None => Step::ProbeBefore,
+        Some(Verdict::Unclear) if failures < PROBES_BEFORE_DELETING_ANYWAY => {
+            Step::RecordDebt("whether the credential is alive could not be found out before deleting".into(), None)
+        }
+        Some(_) => Step::Delete,
+    }
+}
