@@ -7,7 +7,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{Condition, JsonWebKeySet, Owner, PinnedWorkload, SigningAlg, Span, TokenEndpointAuthMethod, WorkloadRef};
+use super::common::{
+    Condition, JsonWebKeySet, Owner, PinnedWorkload, SigningAlg, Span, TokenEndpointAuthMethod, WorkloadRef,
+};
 
 /// A request for an OAuth client: who owns it, what it is for, what it may do and when it ends. The operator
 /// registers it at an authorization server, publishes its credential in a Secret, and revokes it, with proof,

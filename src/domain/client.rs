@@ -4,8 +4,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::api::{
-    AuthorizationServer, ClientRegistration, EndReason, EvidenceLevel, OAuthClient, OAuthClientStatus, Phase, PinnedWorkload,
-    RegistrationRef,
+    AuthorizationServer, ClientRegistration, EndReason, EvidenceLevel, OAuthClient, OAuthClientStatus, Phase,
+    PinnedWorkload, RegistrationRef,
 };
 use crate::domain::conditions::{self, Say, say};
 use crate::domain::ends::NamespaceState;
@@ -217,19 +217,25 @@ fn refusal(o: &Observed, current: Option<&ClientRegistration>) -> Option<Refusal
     if !server.spec.allowed_namespaces.matches(namespace, &o.namespace_labels) {
         return refused(
             "NamespaceNotAllowed",
-            format!("AuthorizationServer {server_name} does not allow namespace {namespace}; ask its administrator to add it to spec.allowedNamespaces"),
+            format!(
+                "AuthorizationServer {server_name} does not allow namespace {namespace}; ask its administrator to add it to spec.allowedNamespaces"
+            ),
         );
     }
     if !spec.audiences.is_empty() {
         return refused(
             "AudiencesUnsupported",
-            format!("AuthorizationServer {server_name} registers by RFC 7591, which cannot restrict audiences; remove spec.audiences"),
+            format!(
+                "AuthorizationServer {server_name} registers by RFC 7591, which cannot restrict audiences; remove spec.audiences"
+            ),
         );
     }
     if spec.jwks.is_some() && server.spec.revocation.least_evidence == Some(EvidenceLevel::Proven) {
         return refused(
             "EvidenceUnobtainable",
-            format!("AuthorizationServer {server_name} demands Proven revocation, which takes a credential that the operator holds; remove spec.jwks, or ask for leastEvidence ServerConfirmed"),
+            format!(
+                "AuthorizationServer {server_name} demands Proven revocation, which takes a credential that the operator holds; remove spec.jwks, or ask for leastEvidence ServerConfirmed"
+            ),
         );
     }
     // A client that was registered already goes on, whatever became of the server.
@@ -243,7 +249,10 @@ fn refusal(o: &Observed, current: Option<&ClientRegistration>) -> Option<Refusal
     let ready = status.conditions.iter().find(|c| c.type_ == "Ready");
     let Some(metadata) = &status.metadata else {
         let why = ready.map_or("it has not been looked at yet", |c| c.message.as_str());
-        return waiting("AuthorizationServerNotReady", format!("AuthorizationServer {server_name} is not ready: {why}"));
+        return waiting(
+            "AuthorizationServerNotReady",
+            format!("AuthorizationServer {server_name} is not ready: {why}"),
+        );
     };
     if metadata.registration_endpoint.is_none() {
         return refused(
@@ -254,13 +263,18 @@ fn refusal(o: &Observed, current: Option<&ClientRegistration>) -> Option<Refusal
     if status.capabilities.is_some_and(|c| !c.management) {
         return refused(
             "RevocationUnsupported",
-            format!("AuthorizationServer {server_name} registers clients that cannot be revoked afterwards; none are registered until its AuthorizationServer is changed"),
+            format!(
+                "AuthorizationServer {server_name} registers clients that cannot be revoked afterwards; none are registered until its AuthorizationServer is changed"
+            ),
         );
     }
     match &o.workload {
         Workload::NotAllowed { message } => return refused("WorkloadKindNotAllowed", message.clone()),
         Workload::Missing if current.is_none() => {
-            return waiting("WorkloadNotFound", format!("waiting for {}: nothing is registered before it exists", workload_name(o)));
+            return waiting(
+                "WorkloadNotFound",
+                format!("waiting for {}: nothing is registered before it exists", workload_name(o)),
+            );
         }
         Workload::Present { finished: Some(why), .. } if current.is_none() => {
             return refused("WorkloadFinished", format!("{} has finished already: {why}", workload_name(o)));
@@ -337,7 +351,10 @@ fn serve(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Decisi
     }
     // The Secret holds the newest credential: those that it replaced can go.
     if let Some(old) = o.entries.iter().find(|e| {
-        e.spec.attempt < entry.spec.attempt && e.spec.end.is_none() && e.is_live() && e.state().possible_orphan.is_none()
+        e.spec.attempt < entry.spec.attempt
+            && e.spec.end.is_none()
+            && e.is_live()
+            && e.state().possible_orphan.is_none()
     }) {
         let name = old.metadata.name.clone().unwrap_or_default();
         return Decision { step: Step::EndEntry { name }, status: None, requeue_at: None };
@@ -374,7 +391,8 @@ fn underway(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Dec
         return create(o, attempt, Some(orphan.since + backoff::delay(name, attempt + 1, None)), now);
     }
     let expires_at = lifetime::expires_at(&o.client.spec.lifetime, entry.spec.first_registered_at);
-    if state.attempted_at.is_none() && (entry.spec.request != request::of(&o.client.spec) || entry.spec.expires_at != expires_at)
+    if state.attempted_at.is_none()
+        && (entry.spec.request != request::of(&o.client.spec) || entry.spec.expires_at != expires_at)
     {
         let name = entry.metadata.name.clone().unwrap_or_default();
         return Decision { step: Step::UpdateEntry { name, expires_at }, status: None, requeue_at: None };
@@ -475,14 +493,11 @@ fn deleting(o: &Observed, now: DateTime<Utc>) -> Decision {
     if open.is_empty() {
         return Decision { step: Step::RemoveFinalizer { debt: None }, status: None, requeue_at: None };
     }
-    let hold = o.server.as_ref().and_then(|s| s.spec.revocation.hold_deletion_for.delta()).unwrap_or(TimeDelta::minutes(5));
+    let hold =
+        o.server.as_ref().and_then(|s| s.spec.revocation.hold_deletion_for.delta()).unwrap_or(TimeDelta::minutes(5));
     let since = o.client.metadata.deletion_timestamp.as_ref().map_or(now, |t| from_timestamp(t.0.as_second()));
     if o.clock_trusted && now >= since + hold {
-        let debt = open
-            .iter()
-            .map(|e| e.metadata.name.clone().unwrap_or_default())
-            .collect::<Vec<_>>()
-            .join(", ");
+        let debt = open.iter().map(|e| e.metadata.name.clone().unwrap_or_default()).collect::<Vec<_>>().join(", ");
         let debt = Some(format!("revocation is not proven yet; the debt stays in the ledger as {debt}"));
         return Decision { step: Step::RemoveFinalizer { debt }, status: None, requeue_at: None };
     }
@@ -522,7 +537,14 @@ fn base(o: &Observed, entry: &ClientRegistration) -> OAuthClientStatus {
     }
 }
 
-fn finish(o: &Observed, status: &mut OAuthClientStatus, state: &str, message: String, said: Vec<Say>, now: DateTime<Utc>) {
+fn finish(
+    o: &Observed,
+    status: &mut OAuthClientStatus,
+    state: &str,
+    message: String,
+    said: Vec<Say>,
+    now: DateTime<Utc>,
+) {
     let generation = o.client.metadata.generation;
     let uid = o.client.metadata.uid.as_deref().unwrap_or_default();
     let pinned = status.workload.as_ref().map(|w| w.uid.clone());

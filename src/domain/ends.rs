@@ -84,7 +84,10 @@ pub fn end_of(spec: &ClientRegistrationSpec, at: &Circumstances, now: DateTime<U
         match &at.workload {
             Workload::Missing => return end(EndReason::WorkloadGone, format!("{what} is gone")),
             Workload::Present { uid, .. } if *uid != pinned.uid => {
-                return end(EndReason::WorkloadGone, format!("{what} with UID {} is gone; another has its name", pinned.uid));
+                return end(
+                    EndReason::WorkloadGone,
+                    format!("{what} with UID {} is gone; another has its name", pinned.uid),
+                );
             }
             Workload::Present { finished: Some(why), .. } => {
                 return end(EndReason::WorkloadFinished, format!("{what} has finished: {why}"));

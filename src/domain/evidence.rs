@@ -100,11 +100,16 @@ pub fn weigh(grounds: &Grounds) -> Result<Evidence, String> {
                         "the server took the deletion and refuses the credential, but had not accepted it within ten minutes before",
                     )
                 } else {
-                    (EvidenceLevel::Unverifiable, "the server refuses the credential, but never took a deletion from us")
+                    (
+                        EvidenceLevel::Unverifiable,
+                        "the server refuses the credential, but never took a deletion from us",
+                    )
                 }
             }
         },
-        _ if taken => (EvidenceLevel::ServerConfirmed, "the server took the deletion; there was no credential of ours to try"),
+        _ if taken => {
+            (EvidenceLevel::ServerConfirmed, "the server took the deletion; there was no credential of ours to try")
+        }
         _ => (EvidenceLevel::Unverifiable, "the server took no deletion, and there was no credential of ours to try"),
     };
     Ok(Evidence {
@@ -148,8 +153,14 @@ mod tests {
         assert_eq!(with(|g| g.deletion.status = Some(401)), Ok(EvidenceLevel::Unverifiable));
         assert_eq!(with(|g| g.deletion.status = Some(404)), Ok(EvidenceLevel::Unverifiable));
         assert_eq!(with(|g| g.deletion.answered_at = Some(at(11))), Ok(EvidenceLevel::ServerConfirmed));
-        assert_eq!(with(|g| g.after = Some(answer(5, 401, Some("unauthorized_client")))), Ok(EvidenceLevel::Unverifiable));
-        assert_eq!(with(|g| g.after = Some(answer(5, 200, None))).unwrap_err(), "the credential is still accepted after the deletion");
+        assert_eq!(
+            with(|g| g.after = Some(answer(5, 401, Some("unauthorized_client")))),
+            Ok(EvidenceLevel::Unverifiable)
+        );
+        assert_eq!(
+            with(|g| g.after = Some(answer(5, 200, None))).unwrap_err(),
+            "the credential is still accepted after the deletion"
+        );
         assert_eq!(
             with(|g| {
                 g.after = Some(answer(5, 404, None));

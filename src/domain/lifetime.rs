@@ -12,10 +12,9 @@ pub fn expires_at(lifetime: &Lifetime, first_registered_at: DateTime<Utc>) -> Da
     match (&lifetime.ttl, lifetime.expires_at) {
         (_, Some(at)) => at,
         // The API server has refused what is no span; an end now is the safe reading of one all the same.
-        (Some(ttl), None) => ttl
-            .delta()
-            .and_then(|d| first_registered_at.checked_add_signed(d))
-            .unwrap_or(first_registered_at),
+        (Some(ttl), None) => {
+            ttl.delta().and_then(|d| first_registered_at.checked_add_signed(d)).unwrap_or(first_registered_at)
+        }
         (None, None) => first_registered_at,
     }
 }

@@ -188,7 +188,8 @@ fn revoke(o: &Observed, now: DateTime<Utc>) -> Step {
                 None => Step::RecordFinal(Phase::Cancelled, None),
                 Some(_) if s.registered_at.is_none() => Step::RecordPossibleOrphan,
                 Some(_) => Step::RecordDebt(
-                    "the management Secret is gone: nothing is left to revoke the client by; delete it at the server".into(),
+                    "the management Secret is gone: nothing is left to revoke the client by; delete it at the server"
+                        .into(),
                     None,
                 ),
             };

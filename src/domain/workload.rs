@@ -46,8 +46,7 @@ pub fn finished(kind: &str, status: &Value) -> Option<String> {
         }
     }
     let phase = status.get("phase").and_then(Value::as_str)?;
-    matches!(phase, "Succeeded" | "Failed" | "Error" | "Completed" | "Complete")
-        .then(|| format!("phase is {phase}"))
+    matches!(phase, "Succeeded" | "Failed" | "Error" | "Completed" | "Complete").then(|| format!("phase is {phase}"))
 }
 
 #[cfg(test)]

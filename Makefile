@@ -1,0 +1,20 @@
+# The project's commands; `make help` lists them.
+.PHONY: help demo test lint generate check-generated testbed
+TESTBED := tests/testbed/testbed
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+test: lint check-generated ## everything: lints, generated files, unit, API and end-to-end tests
+	$(TESTBED) build
+	cargo test --features faults
+
+lint: ## formatting and clippy
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+
+generate: ## writes crds/ from the Rust types
+	cargo run --quiet --bin crdgen crds
+
+check-generated: generate ## fails when a generated file is not the committed one
+	git diff --exit-code -- crds
