@@ -3,4 +3,6 @@
 
 pub mod api;
 pub mod authorization_server;
+pub mod controller;
 pub mod domain;
+pub mod kubernetes;

@@ -333,9 +333,9 @@ pub struct Acceptance {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Deletion {
-    /// When it was first asked without a conclusive answer.
+    /// When it was first about to be asked, put on record before it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unanswered_at: Option<DateTime<Utc>>,
+    pub asked_at: Option<DateTime<Utc>>,
     /// When it answered conclusively.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answered_at: Option<DateTime<Utc>>,

@@ -294,7 +294,7 @@ mod tests {
     use super::*;
 
     #[rstest::rstest]
-    #[case("1h", Some(3600_000))]
+    #[case("1h", Some(3_600_000))]
     #[case("1h30m", Some(5_400_000))]
     #[case("10m5s250ms", Some(605_250))]
     #[case("0s", Some(0))]

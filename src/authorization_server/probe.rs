@@ -175,6 +175,33 @@ pub async fn probe(
     let url = endpoints
         .endpoint(method)
         .ok_or_else(|| inconclusive(format!("{OPERATION}: the server names no endpoint for {method}")))?;
+    let call = request(url, endpoints, method, credential, now)?;
+    let answer = match http.send(call).await.map_err(CallError::from) {
+        // Whatever became of it: there was nothing in it to take effect.
+        Err(CallError::Inconclusive { why, retry_after, .. }) => {
+            return Err(CallError::Inconclusive { why, may_have_acted: false, retry_after });
+        }
+        other => other?,
+    };
+    judge(method, &answer).ok_or_else(|| CallError::Inconclusive {
+        // Nothing of the body is quoted, so no credential can come back in it.
+        why: format!(
+            "{} with no OAuth answer to this credential; check what stands before the server",
+            came(url, &answer)
+        ),
+        may_have_acted: false,
+        retry_after: answer.retry_after,
+    })
+}
+
+/// The request: a made-up token or code, and the credential.
+fn request<'a>(
+    url: &'a str,
+    endpoints: &ProbeEndpoints,
+    method: ProbeMethod,
+    credential: &Credential,
+    now: DateTime<Utc>,
+) -> Result<Call<'a>, CallError> {
     let mut form = form_urlencoded::Serializer::new(String::new());
     // Random, so that it is nobody's token.
     let made_up = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
@@ -210,22 +237,7 @@ pub async fn probe(
         }
     }
     call.body = Some(("application/x-www-form-urlencoded", form.finish().into()));
-    let answer = match http.send(call).await.map_err(CallError::from) {
-        // Whatever became of it: there was nothing in it to take effect.
-        Err(CallError::Inconclusive { why, retry_after, .. }) => {
-            return Err(CallError::Inconclusive { why, may_have_acted: false, retry_after });
-        }
-        other => other?,
-    };
-    judge(method, &answer).ok_or_else(|| CallError::Inconclusive {
-        // Nothing of the body is quoted, so no credential can come back in it.
-        why: format!(
-            "{} with no OAuth answer to this credential; check what stands before the server",
-            came(url, &answer)
-        ),
-        may_have_acted: false,
-        retry_after: answer.retry_after,
-    })
+    Ok(call)
 }
 
 fn came(url: &str, answer: &Answer) -> String {

@@ -192,10 +192,12 @@ struct Refusal {
     waiting: bool,
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "every caller returns an option")]
 fn refused(reason: &'static str, message: impl Into<String>) -> Option<Refusal> {
     Some(Refusal { reason, message: message.into(), waiting: false })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "every caller returns an option")]
 fn waiting(reason: &'static str, message: impl Into<String>) -> Option<Refusal> {
     Some(Refusal { reason, message: message.into(), waiting: true })
 }

@@ -72,7 +72,7 @@ pub struct Grounds {
 /// Weighs the grounds. `Err` says why the client cannot be called gone at all: it still authenticates.
 pub fn weigh(grounds: &Grounds) -> Result<Evidence, String> {
     let taken = grounds.deletion.status.is_some_and(|s| (200..300).contains(&s));
-    let deleted_at = grounds.deletion.unanswered_at.or(grounds.deletion.answered_at);
+    let (asked_at, answered_at) = (grounds.deletion.asked_at, grounds.deletion.answered_at);
     let (level, statement) = match (&grounds.before, &grounds.after, &grounds.never_existed) {
         (Some(before), Some(after), Some(control)) => match verdict(after, &before.answer, control) {
             Verdict::Accepted => {
@@ -83,13 +83,13 @@ pub fn weigh(grounds: &Grounds) -> Result<Evidence, String> {
                 "the answer to the credential is neither that to a live client nor that to one that never existed",
             ),
             Verdict::RefusedAsUnknown => {
-                let fresh = deleted_at.is_some_and(|at| at - before.answer.at <= FRESH);
-                if taken && fresh {
+                let fresh = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at - before.answer.at <= FRESH);
+                if taken && fresh(answered_at) {
                     (
                         EvidenceLevel::Proven,
                         "the server took the deletion, and the credential that it accepted before is now refused like that of a client that never existed",
                     )
-                } else if fresh && grounds.same_server && grounds.deletion.unanswered_at.is_some() {
+                } else if fresh(asked_at) && grounds.same_server {
                     (
                         EvidenceLevel::Proven,
                         "a deletion was sent whose answer was lost; the same server, by its signing keys, now refuses the registration token and the credential that it accepted before, like those of a client that never existed",
@@ -135,7 +135,7 @@ mod tests {
     fn grounds() -> Grounds {
         Grounds {
             before: Some(Acceptance { method: "Revocation".into(), answer: answer(0, 200, None) }),
-            deletion: Deletion { unanswered_at: None, answered_at: Some(at(5)), status: Some(204) },
+            deletion: Deletion { asked_at: None, answered_at: Some(at(5)), status: Some(204) },
             after: Some(answer(5, 401, Some("invalid_client"))),
             never_existed: Some(answer(5, 401, Some("invalid_client"))),
             same_server: true,
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn a_lost_answer_to_the_deletion_is_made_up_for_by_the_servers_identity() {
         let mut g = grounds();
-        g.deletion = Deletion { unanswered_at: Some(at(5)), answered_at: Some(at(6)), status: Some(401) };
+        g.deletion = Deletion { asked_at: Some(at(5)), answered_at: Some(at(6)), status: Some(401) };
         assert_eq!(weigh(&g).unwrap().level, EvidenceLevel::Proven);
         g.same_server = false;
         assert_eq!(weigh(&g).unwrap().level, EvidenceLevel::Unverifiable);

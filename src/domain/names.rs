@@ -22,6 +22,11 @@ pub fn hash(value: &impl serde::Serialize) -> String {
     format!("v1:sha256:{}", hex(&Sha256::digest(text)))
 }
 
+/// A name as a label value: itself, or where it is too long (63 characters) its hash.
+pub fn label(name: &str) -> String {
+    if name.len() <= 63 { name.to_owned() } else { hex(&Sha256::digest(name))[..40].to_owned() }
+}
+
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;

@@ -35,8 +35,6 @@ pub enum Management {
 pub struct Pass {
     /// This pass has put the attempt on record, so the server was certainly not called before.
     pub attempt_recorded: bool,
-    /// The credential was tried, to show that it works; the acceptance is in the status.
-    pub tried: bool,
     /// No probe tells live credentials at this server from others.
     pub nothing_separates: bool,
     /// The credential was tried before the deletion, with this result.
@@ -119,6 +117,8 @@ pub fn decide(o: &Observed, retention: TimeDelta, now: DateTime<Utc>) -> Step {
     match &s.end {
         Some(_) => revoke(o, now),
         None => match ends::end_of(&o.spec, &o.circumstances, now) {
+            // Probing first lets one write put the acceptance, the end and the intent to delete on record.
+            Some(_) if o.pass.before.is_none() && wants_probe(o, now) => Step::ProbeBefore,
             Some(end) => Step::RecordEnd(end),
             None => live(o, now),
         },
@@ -199,13 +199,13 @@ fn revoke(o: &Observed, now: DateTime<Utc>) -> Step {
     let deletion = s.deletion.clone().unwrap_or_default();
     let taken = deletion.status.is_some_and(|c| (200..300).contains(&c));
     if !taken && !o.pass.deleted {
-        return before_deleting(o, has_credential, deletion.unanswered_at.is_some(), now);
+        return before_deleting(o, now);
     }
     let can_probe = has_credential && s.acceptance.is_some();
     if can_probe && o.pass.after.is_none() {
         return Step::ProbeAfter;
     }
-    if !taken && o.pass.same_server.is_none() {
+    if can_probe && deletion.asked_at.is_some() && o.pass.same_server.is_none() && !proven_without_identity(o) {
         return Step::Identify;
     }
     let (after, never_existed) = o.pass.after.clone().unzip();
@@ -223,19 +223,34 @@ fn revoke(o: &Observed, now: DateTime<Utc>) -> Step {
     }
 }
 
-fn before_deleting(o: &Observed, has_credential: bool, sent_before: bool, now: DateTime<Utc>) -> Step {
-    let Some(acceptance) = o.status.acceptance.as_ref().filter(|_| has_credential) else {
-        return Step::Delete;
-    };
-    if evidence::is_fresh(acceptance, now) || sent_before {
-        return Step::Delete;
-    }
+/// Whether the answers alone prove the end, so that the server need not be asked who it is.
+fn proven_without_identity(o: &Observed) -> bool {
+    let s = &o.status;
+    let deletion = s.deletion.clone().unwrap_or_default();
+    let taken = deletion.status.is_some_and(|c| (200..300).contains(&c));
+    taken && s.acceptance.as_ref().zip(deletion.answered_at).is_some_and(|(a, at)| at - a.answer.at <= evidence::FRESH)
+}
+
+/// Whether a credential that was accepted once has to be tried again before its client is deleted.
+fn wants_probe(o: &Observed, now: DateTime<Utc>) -> bool {
+    matches!(o.management, Management::Present { has_credential: true, .. })
+        && o.status.acceptance.as_ref().is_some_and(|a| !evidence::is_fresh(a, now))
+}
+
+fn before_deleting(o: &Observed, now: DateTime<Utc>) -> Step {
     let failures = o.status.retry.as_ref().map_or(0, |r| r.failures);
     match o.pass.before {
-        None => Step::ProbeBefore,
+        None if wants_probe(o, now) => Step::ProbeBefore,
         Some(Verdict::Unclear) if failures < PROBES_BEFORE_DELETING_ANYWAY => {
             Step::RecordDebt("whether the credential is alive could not be found out before deleting".into(), None)
         }
-        Some(_) => Step::Delete,
+        _ => Step::Delete,
     }
+}
+
+/// Whether a deletion that follows at once rests on a recent acceptance: then the record of the end is the record
+/// of the intent too, and a crash after the deletion loses nothing.
+pub fn deletion_follows(o: &Observed, now: DateTime<Utc>) -> bool {
+    matches!(o.management, Management::Present { .. })
+        && o.status.acceptance.as_ref().is_some_and(|a| evidence::is_fresh(a, now))
 }

@@ -1,0 +1,131 @@
+//! The server controller: what is known of an authorization server, and holding it while clients live there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher;
+use kube::ResourceExt;
+use serde_json::json;
+
+use super::{Context, Error, again, doing, write_status};
+use crate::api::{
+    AuthorizationServer, AuthorizationServerStatus, Capabilities, ClientRegistration, SERVER_FINALIZER, SERVER_LABEL,
+    ServerEndpoints,
+};
+use crate::authorization_server::discovery::discover;
+use crate::domain::conditions::{self, say};
+use crate::domain::{backoff, names};
+
+/// How often a server that works is looked at again.
+const EVERY: Duration = Duration::from_secs(3600);
+
+/// Runs the controller until it is told to stop.
+pub async fn run(ctx: Arc<Context>, stop: impl Future<Output = ()> + Send + Sync + 'static) {
+    let api: Api<AuthorizationServer> = Api::all(ctx.client.clone());
+    Controller::new(api, watcher::Config::default())
+        .with_config(Config::default().concurrency(32))
+        .watches(ctx.ledger(), watcher::Config::default(), |entry: ClientRegistration| {
+            // Only what a server's own state depends on: its last client went, or one cannot be revoked.
+            let state = entry.state();
+            let matters = !entry.is_live() || entry.metadata.deletion_timestamp.is_some() || state.possible_orphan.is_some();
+            matters.then(|| ObjectRef::new(&entry.spec.server.name))
+        })
+        .graceful_shutdown_on(stop)
+        .run(reconcile, again, ctx)
+        .for_each(|_| std::future::ready(()))
+        .await;
+}
+
+async fn reconcile(server: Arc<AuthorizationServer>, ctx: Arc<Context>) -> Result<Action, Error> {
+    let api: Api<AuthorizationServer> = Api::all(ctx.client.clone());
+    let name = server.name_any();
+    let held = server.finalizers().iter().any(|f| f == SERVER_FINALIZER);
+    if server.metadata.deletion_timestamp.is_some() {
+        if held && entries(&ctx, &name).await?.iter().all(|e| !e.is_live()) {
+            let left: Vec<_> = server.finalizers().iter().filter(|f| *f != SERVER_FINALIZER).collect();
+            let patch = json!({"metadata": {"finalizers": left, "resourceVersion": server.resource_version()}});
+            api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await.map_err(doing("let a server go"))?;
+        }
+        return Ok(Action::await_change());
+    }
+    if !held {
+        let all: Vec<_> = server.finalizers().iter().map(String::as_str).chain([SERVER_FINALIZER]).collect();
+        let patch = json!({"metadata": {"finalizers": all, "resourceVersion": server.resource_version()}});
+        api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await.map_err(doing("hold a server"))?;
+        return Ok(Action::requeue(Duration::ZERO));
+    }
+    let fresh = api.get(&name).await.map_err(doing("read a server"))?;
+    let (status, next) = look_at(&ctx, &fresh).await?;
+    if fresh.status.as_ref() != Some(&status) {
+        let mut changed = fresh;
+        changed.status = Some(status);
+        write_status(&api, &name, &changed).await?;
+    }
+    Ok(Action::requeue(next))
+}
+
+async fn entries(ctx: &Context, server: &str) -> Result<Vec<ClientRegistration>, Error> {
+    let labelled = ListParams::default().labels(&format!("{SERVER_LABEL}={}", names::label(server)));
+    Ok(ctx.ledger().list(&labelled).await.map_err(doing("list the ledger"))?.items)
+}
+
+async fn look_at(ctx: &Context, server: &AuthorizationServer) -> Result<(AuthorizationServerStatus, Duration), Error> {
+    let now = ctx.clock.now();
+    let spec = &server.spec;
+    let generation = server.metadata.generation;
+    let before = server.status.clone().unwrap_or_default();
+    let ca = spec.tls.as_ref().map(|t| t.ca_bundle.as_str());
+    let found = match ctx.servers.connect(&spec.issuer, ca, spec.allow_plain_http, &spec.limits) {
+        Ok(http) => discover(&http, &spec.issuer).await.map_err(|e| (e.reason(), e.to_string())),
+        Err(error) => Err(("InvalidTls", error.to_string())),
+    };
+    let mut status = before.clone();
+    status.observed_generation = generation;
+    let (ready, next) = match found {
+        Ok(metadata) => {
+            status.unreachable_since = None;
+            let unmanageable = entries(ctx, &server.name_any()).await?.iter().any(|e| {
+                Some(e.spec.server.generation) == generation && e.state().possible_orphan.is_some_and(|p| p.unmanageable)
+            });
+            status.capabilities = Some(Capabilities {
+                registration: metadata.registration_endpoint.is_some(),
+                management: !unmanageable,
+                token_endpoint_auth_methods: metadata.token_endpoint_auth_methods_supported,
+                grant_types: metadata.grant_types_supported,
+            });
+            let registration = metadata.registration_endpoint.is_some();
+            status.metadata = Some(ServerEndpoints {
+                token_endpoint: metadata.token_endpoint,
+                registration_endpoint: metadata.registration_endpoint,
+                revocation_endpoint: metadata.revocation_endpoint,
+                introspection_endpoint: metadata.introspection_endpoint,
+                key_thumbprints: metadata.key_thumbprints,
+            });
+            let said = if !registration {
+                say("Ready", false, "RegistrationUnsupported", "the server's metadata names no registration_endpoint (RFC 7591)")
+            } else if unmanageable {
+                say("Ready", false, "RevocationUnsupported", "a client registered here came without what revoking it takes (RFC 7592); no more are registered until this object is changed")
+            } else {
+                say("Ready", true, "Discovered", "the server's metadata was read and its issuer is this one")
+            };
+            (said, EVERY)
+        }
+        Err((reason, message)) => {
+            status.unreachable_since = before.unreachable_since.or(Some(now));
+            let down = status.unreachable_since.map_or(0, |t| (now - t).num_seconds().max(1));
+            let failures = u32::try_from(64 - down.leading_zeros().min(63)).unwrap_or(1);
+            let wait = backoff::delay(&server.name_any(), failures, None).to_std().unwrap_or(EVERY);
+            (say("Ready", false, reason, message), wait)
+        }
+    };
+    let mut said = vec![ready];
+    if spec.allow_plain_http {
+        said.push(say("PlainHttp", true, "Allowed", "allowPlainHttp is set: credentials may travel unencrypted"));
+    }
+    status.conditions = conditions::merge(&before.conditions, now, generation, said);
+    Ok((status, next))
+}

@@ -1,0 +1,116 @@
+//! The client controller: which registration should exist for an `OAuthClient`, its Secret and its status.
+
+mod act;
+mod observe;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::api::{Api, DynamicObject, PartialObjectMeta};
+use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher;
+use kube::{Resource, ResourceExt};
+
+use super::{Context, Error, again, at, write_status};
+use crate::api::{AuthorizationServer, ClientRegistration, MANAGED_BY_LABEL, MANAGER, OAuthClient};
+use crate::domain::client::{Decision, Step, decide};
+use crate::kubernetes::look::{Look, look};
+
+const STEPS: usize = 10;
+const PASS: Duration = Duration::from_secs(60);
+
+/// Runs the controller until it is told to stop.
+pub async fn run(ctx: Arc<Context>, stop: impl Future<Output = ()> + Send + Sync + 'static) {
+    let any = watcher::Config::default();
+    let mut controller = Controller::new(Api::<OAuthClient>::all(ctx.client.clone()), any.clone())
+        .with_config(Config::default().concurrency(64))
+        .graceful_shutdown_on(stop);
+    let store = controller.store();
+    controller = controller.watches(ctx.ledger(), any.clone(), |entry: ClientRegistration| {
+        let client = &entry.spec.client_ref;
+        Some(ObjectRef::new(&client.name).within(&client.namespace))
+    });
+    let ours = watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"));
+    controller = controller.owns(Api::<PartialObjectMeta<Secret>>::all(ctx.client.clone()), ours);
+    let clients = store.clone();
+    controller = controller.watches(Api::<AuthorizationServer>::all(ctx.client.clone()), any.clone(), move |server| {
+        let name = server.name_any();
+        matching(&clients, move |c| c.spec.authorization_server_ref.name == name)
+    });
+    let clients = store.clone();
+    controller = controller.watches(Api::<Namespace>::all(ctx.client.clone()), any.clone(), move |namespace| {
+        let name = namespace.name_any();
+        matching(&clients, move |c| c.metadata.namespace.as_deref() == Some(&name))
+    });
+    for resource in ctx.kinds.all() {
+        let clients = store.clone();
+        let kind = resource.kind.clone();
+        controller = controller.watches_with(
+            Api::<PartialObjectMeta<DynamicObject>>::all_with(ctx.client.clone(), resource),
+            resource.clone(),
+            any.clone(),
+            move |workload: PartialObjectMeta<DynamicObject>| {
+                let (namespace, name, kind) = (workload.namespace(), workload.name_any(), kind.clone());
+                matching(&clients, move |c| {
+                    c.metadata.namespace == namespace
+                        && c.spec.workload_ref.as_ref().is_some_and(|w| w.kind == kind && w.name == name)
+                        && c.status.as_ref().is_none_or(|s| s.registration_ref.is_none())
+                })
+            },
+        );
+    }
+    controller.run(reconcile, again, ctx).for_each(|_| std::future::ready(())).await;
+}
+
+fn matching(clients: &Store<OAuthClient>, wanted: impl Fn(&OAuthClient) -> bool) -> Vec<ObjectRef<OAuthClient>> {
+    clients.state().iter().filter(|c| wanted(c)).map(|c| ObjectRef::from_obj(&**c)).collect()
+}
+
+async fn reconcile(client: Arc<OAuthClient>, ctx: Arc<Context>) -> Result<Action, Error> {
+    let (namespace, name) = (client.namespace().unwrap_or_default(), client.name_any());
+    match tokio::time::timeout(PASS, pass(&namespace, &name, &ctx)).await {
+        Ok(done) => done,
+        Err(_) => Ok(Action::requeue(Duration::from_secs(5))),
+    }
+}
+
+async fn pass(namespace: &str, name: &str, ctx: &Context) -> Result<Action, Error> {
+    let api: Api<OAuthClient> = Api::namespaced(ctx.client.clone(), namespace);
+    for _ in 0..STEPS {
+        let client = match look(&api, &OAuthClient::plural(&()), name).await {
+            Look::There(client) => client,
+            Look::Gone => return Ok(Action::await_change()),
+            Look::Unknown(_) => return Ok(Action::requeue(Duration::from_secs(3))),
+        };
+        let Some(view) = observe::observe(ctx, client).await else {
+            return Ok(Action::requeue(Duration::from_secs(3)));
+        };
+        let now = ctx.clock.now();
+        let Decision { step, status, requeue_at } = decide(&view.observed, now);
+        tracing::debug!(namespace, name, ?step, "next step");
+        let client = &view.observed.client;
+        if let Some(status) = status
+            && client.status.as_ref() != Some(&status)
+        {
+            let mut changed = client.clone();
+            let said = status.message.clone().unwrap_or_default();
+            let state = status.state.clone().unwrap_or_default();
+            let new = client.status.as_ref().is_none_or(|s| s.message != status.message || s.state != status.state);
+            changed.status = Some(status);
+            write_status(&api, name, &changed).await?;
+            if new && step != Step::DeleteObject {
+                ctx.tell(&changed, !matches!(state.as_str(), "Ready" | "Revoked" | "Pending"), &state, &said).await;
+            }
+        }
+        if step == Step::Wait {
+            return Ok(at(requeue_at, now));
+        }
+        if act::act(ctx, &view, step).await? {
+            return Ok(Action::await_change());
+        }
+    }
+    Ok(Action::requeue(Duration::from_secs(10)))
+}

@@ -1,0 +1,196 @@
+//! Doing one step for an `OAuthClient`.
+
+use chrono::{DateTime, Utc};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
+use kube::ResourceExt;
+use serde_json::json;
+
+use super::observe::View;
+use crate::api::{
+    AuthorizationServer, CLIENT_FINALIZER, CLIENT_NAME_LABEL, CLIENT_NAMESPACE_LABEL, CLIENT_UID_LABEL, ClientRef,
+    ClientRegistration, ClientRegistrationSpec, ENTRY_FINALIZER, End, EndReason, EvidenceLevel, MANAGED_BY_LABEL, MANAGER,
+    OAuthClient, PinnedWorkload, SERVER_LABEL, ServerSnapshot,
+};
+use crate::controller::{Context, Error, doing, faults};
+use crate::domain::client::Step;
+use crate::domain::{names, request};
+use crate::kubernetes::look::is_conflict;
+
+/// Does one step; true when nothing more is to be done before something changes.
+pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> {
+    let client = &view.observed.client;
+    let (namespace, name) = (client.namespace().unwrap_or_default(), client.name_any());
+    let clients: Api<OAuthClient> = Api::namespaced(ctx.client.clone(), &namespace);
+    let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), &namespace);
+    match step {
+        Step::AddFinalizer => {
+            let all: Vec<_> = client.finalizers().iter().map(String::as_str).chain([CLIENT_FINALIZER]).collect();
+            finalizers(&clients, client, &all).await?;
+            Ok(false)
+        }
+        Step::RemoveFinalizer { debt } => {
+            if let Some(debt) = debt {
+                tracing::warn!(target: "audit", action = "deletion-not-held", namespace, client = name, debt);
+                ctx.tell(client, true, "RevocationPending", &debt).await;
+            }
+            let left: Vec<_> = client.finalizers().iter().map(String::as_str).filter(|f| *f != CLIENT_FINALIZER).collect();
+            finalizers(&clients, client, &left).await?;
+            Ok(true)
+        }
+        Step::CreateEntry { attempt, first_registered_at, expires_at, not_before, workload } => {
+            let Some(server) = &view.observed.server else { return Ok(true) };
+            let times = Times { first_registered_at, expires_at, not_before };
+            let entry = entry(ctx, client, server, attempt, &times, workload);
+            faults::point("before-entry");
+            match ctx.ledger().create(&PostParams::default(), &entry).await {
+                Ok(_) => {}
+                // Made before, by a pass that a cache or a crash made us forget: it is the same entry.
+                Err(error) if is_conflict(&error) => {}
+                Err(error) => return Err(doing("write a ledger entry")(error)),
+            }
+            faults::point("after-entry");
+            Ok(true)
+        }
+        Step::UpdateEntry { name, expires_at } => {
+            let spec = json!({
+                "request": request::of(&client.spec),
+                "owner": client.spec.owner,
+                "purpose": client.spec.purpose,
+                "expiresAt": expires_at,
+            });
+            patch_entry(ctx, &name, spec).await?;
+            Ok(true)
+        }
+        Step::EndEntry { name } => {
+            let end = End {
+                reason: EndReason::Replaced,
+                message: "a later registration took its place".into(),
+                at: ctx.clock.now(),
+            };
+            patch_entry(ctx, &name, json!({"end": end})).await?;
+            Ok(true)
+        }
+        Step::PublishSecret { .. } => {
+            publish(&secrets, view).await?;
+            faults::point("after-publish");
+            Ok(false)
+        }
+        Step::DeleteSecret => {
+            if let Some(found) = &view.found {
+                let this = Preconditions { uid: found.uid(), resource_version: None };
+                let params = DeleteParams { preconditions: Some(this), ..DeleteParams::default() };
+                match secrets.delete(&found.name_any(), &params).await {
+                    Err(kube::Error::Api(s)) if s.code == 404 => {}
+                    Err(error) => return Err(doing("delete the client's Secret")(error)),
+                    Ok(_) => {}
+                }
+                faults::point("after-secret-deleted");
+            }
+            Ok(false)
+        }
+        Step::DeleteObject => {
+            let this = Preconditions { uid: client.uid(), resource_version: None };
+            let params = DeleteParams { preconditions: Some(this), ..DeleteParams::default() };
+            clients.delete(&name, &params).await.map_err(doing("delete a finished OAuthClient"))?;
+            Ok(true)
+        }
+        Step::Wait => Ok(true),
+    }
+}
+
+async fn finalizers(api: &Api<OAuthClient>, client: &OAuthClient, all: &[&str]) -> Result<(), Error> {
+    let patch = json!({"metadata": {"finalizers": all, "resourceVersion": client.resource_version()}});
+    let done = api.patch(&client.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await;
+    done.map(|_| ()).map_err(doing("change finalizers of an OAuthClient"))
+}
+
+async fn patch_entry(ctx: &Context, name: &str, spec: serde_json::Value) -> Result<(), Error> {
+    let patch = json!({"spec": spec});
+    let done = ctx.ledger().patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await;
+    done.map(|_| ()).map_err(doing("change a ledger entry"))
+}
+
+/// Creates the Secret, or brings ours in line; one that came to be meanwhile is a conflict and not overwritten.
+async fn publish(secrets: &Api<Secret>, view: &View) -> Result<(), Error> {
+    let Some(wanted) = &view.wanted else { return Ok(()) };
+    match &view.found {
+        None => secrets.create(&PostParams::default(), wanted).await.map_err(doing("publish the client's Secret"))?,
+        Some(found) => {
+            let mut changed = wanted.clone();
+            changed.metadata.resource_version = found.resource_version();
+            let name = wanted.name_any();
+            secrets.replace(&name, &PostParams::default(), &changed).await.map_err(doing("put the client's Secret back"))?
+        }
+    };
+    Ok(())
+}
+
+struct Times {
+    first_registered_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+    not_before: Option<DateTime<Utc>>,
+}
+
+fn entry(
+    ctx: &Context,
+    client: &OAuthClient,
+    server: &AuthorizationServer,
+    attempt: u32,
+    times: &Times,
+    workload: Option<PinnedWorkload>,
+) -> ClientRegistration {
+    let uid = client.uid().unwrap_or_default();
+    let (namespace, name) = (client.namespace().unwrap_or_default(), client.name_any());
+    let labels = [
+        (MANAGED_BY_LABEL, MANAGER.to_owned()),
+        (CLIENT_UID_LABEL, uid.clone()),
+        (CLIENT_NAME_LABEL, names::label(&name)),
+        (CLIENT_NAMESPACE_LABEL, namespace.clone()),
+        (SERVER_LABEL, names::label(&server.name_any())),
+    ];
+    let spec = ClientRegistrationSpec {
+        client_ref: ClientRef { namespace, name, uid: uid.clone() },
+        attempt,
+        installation: ctx.installation.clone(),
+        generation: client.metadata.generation.unwrap_or_default(),
+        owner: client.spec.owner.clone(),
+        purpose: client.spec.purpose.clone(),
+        server: snapshot(client, server),
+        request: request::of(&client.spec),
+        workload,
+        first_registered_at: times.first_registered_at,
+        expires_at: times.expires_at,
+        not_before: times.not_before,
+        end: None,
+    };
+    ClientRegistration {
+        metadata: ObjectMeta {
+            name: Some(names::entry(&uid, attempt)),
+            labels: Some(labels.map(|(k, v)| (k.to_owned(), v)).into()),
+            finalizers: Some(vec![ENTRY_FINALIZER.into()]),
+            ..ObjectMeta::default()
+        },
+        spec,
+        status: None,
+    }
+}
+
+fn snapshot(client: &OAuthClient, server: &AuthorizationServer) -> ServerSnapshot {
+    let spec = &server.spec;
+    let own_key = client.spec.jwks.is_some();
+    let least = if own_key { EvidenceLevel::ServerConfirmed } else { EvidenceLevel::Proven };
+    ServerSnapshot {
+        name: server.name_any(),
+        generation: server.metadata.generation.unwrap_or_default(),
+        issuer: spec.issuer.clone(),
+        endpoints: server.status.as_ref().and_then(|s| s.metadata.clone()).unwrap_or_default(),
+        dynamic_registration: spec.backend.dynamic_registration.clone().unwrap_or_default(),
+        ca_bundle: spec.tls.as_ref().map(|t| t.ca_bundle.clone()),
+        allow_plain_http: spec.allow_plain_http,
+        limits: spec.limits.clone(),
+        access_token_lifetime: spec.access_token_lifetime.clone(),
+        settle_for: spec.revocation.settle_for.clone(),
+        least_evidence: spec.revocation.least_evidence.unwrap_or(least),
+    }
+}

@@ -1,0 +1,86 @@
+//! Everything that is known of an `OAuthClient`, read live.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::Api;
+use kube::{Resource, ResourceExt};
+
+use crate::api::{AuthorizationServer, ClientRegistration, OAuthClient, Phase};
+use crate::authorization_server::keys::ClientKey;
+use crate::controller::Context;
+use crate::controller::registration::namespace;
+use crate::domain::client::{Observed, Published, entry_names};
+use crate::kubernetes::look::{Look, look};
+use crate::kubernetes::{management_secret, tenant_secret};
+
+/// What is known, and the Secret as it should be.
+pub struct View {
+    /// What is known.
+    pub observed: Observed,
+    /// The Secret that the serving entry calls for.
+    pub wanted: Option<Secret>,
+    /// The Secret that is there under that name.
+    pub found: Option<Secret>,
+}
+
+/// Reads everything; `None` when something that a decision rests on could not be read.
+pub async fn observe(ctx: &Context, client: OAuthClient) -> Option<View> {
+    let in_namespace = client.namespace().unwrap_or_default();
+    let uid = client.uid().unwrap_or_default();
+    let (state, labels) = namespace(ctx, &in_namespace).await;
+    let servers: Api<AuthorizationServer> = Api::all(ctx.client.clone());
+    let server_name = &client.spec.authorization_server_ref.name;
+    let server = match look(&servers, &AuthorizationServer::plural(&()), server_name).await {
+        Look::There(server) => Some(server),
+        Look::Gone => None,
+        Look::Unknown(_) => return None,
+    };
+    let known = client.status.as_ref().and_then(|s| s.registration_ref.as_ref()).map_or(1, |r| r.attempt);
+    let mut entries: Vec<ClientRegistration> = Vec::new();
+    let ledger = ctx.ledger();
+    for (attempt, name) in entry_names(&uid, known) {
+        match look(&ledger, &ClientRegistration::plural(&()), &name).await {
+            Look::There(entry) => entries.push(entry),
+            Look::Gone if attempt < known => {}
+            Look::Gone => break,
+            Look::Unknown(_) => return None,
+        }
+    }
+    let workload = ctx.kinds.look(&ctx.client, &in_namespace, client.spec.workload_ref.as_ref()).await;
+    let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), &in_namespace);
+    let found = match client.spec.secret_name(&client.name_any()) {
+        None => None,
+        Some(name) => match look(&secrets, "secrets", &name).await {
+            Look::There(secret) => Some(secret),
+            Look::Gone => None,
+            Look::Unknown(_) => return None,
+        },
+    };
+    let wanted = wanted(ctx, &client, &entries).await;
+    let secret = match (&found, &wanted) {
+        (None, _) => Published::Absent,
+        (Some(f), _) if !tenant_secret::is_ours(f, &uid) => Published::Foreign { whose: tenant_secret::whose(f) },
+        (Some(f), Some(w)) if tenant_secret::is_up_to_date(f, w) => Published::UpToDate,
+        (Some(_), _) => Published::Outdated,
+    };
+    let observed = Observed {
+        client,
+        namespace: state,
+        namespace_labels: labels,
+        server,
+        entries,
+        workload,
+        secret,
+        clock_trusted: ctx.clock_trusted(),
+    };
+    Some(View { observed, wanted, found })
+}
+
+/// The Secret of the newest entry that serves.
+async fn wanted(ctx: &Context, client: &OAuthClient, entries: &[ClientRegistration]) -> Option<Secret> {
+    let entry = entries.iter().rev().find(|e| e.state().phase == Phase::Registered && e.state().end.is_none())?;
+    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), &ctx.namespace);
+    let Look::There(secret) = look(&api, "secrets", &entry.name_any()).await else { return None };
+    let stored = management_secret::parse(&secret)?;
+    let key_id = stored.private_key.as_ref().and_then(|pem| ClientKey::from_pem(pem).ok()).map(|k| k.key_id);
+    tenant_secret::build(client, entry, &stored, key_id.as_deref())
+}

@@ -1,0 +1,99 @@
+//! Everything that is known of a ledger entry, read live.
+
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::api::Api;
+use kube::{Resource, ResourceExt};
+
+use crate::api::{ClientRegistration, OAuthClient};
+use crate::controller::{Context, proof};
+use crate::domain::ends::{Circumstances, ClientState, NamespaceState};
+use crate::domain::registration::{Management, Observed, Pass};
+use crate::kubernetes::look::{Look, look};
+use crate::kubernetes::management_secret::{self, Stored};
+
+/// An entry in work: as it is stored, what is known of it, and its management material.
+pub struct Work {
+    /// As it is stored.
+    pub entry: ClientRegistration,
+    /// What is known.
+    pub observed: Observed,
+    /// What its management Secret holds.
+    pub stored: Option<Stored>,
+    /// The OAuthClient, for events.
+    pub client: Option<OAuthClient>,
+}
+
+/// Reads everything.
+pub async fn observe(ctx: &Context, entry: ClientRegistration) -> Work {
+    let spec = &entry.spec;
+    let in_namespace = &spec.client_ref.namespace;
+    let clients: Api<OAuthClient> = Api::namespaced(ctx.client.clone(), in_namespace);
+    let found = look(&clients, &OAuthClient::plural(&()), &spec.client_ref.name).await;
+    let client = match &found {
+        Look::There(c) if c.uid().as_deref() == Some(&spec.client_ref.uid) => ClientState::Present {
+            deleting: c.metadata.deletion_timestamp.is_some(),
+            suspended: c.spec.suspend,
+        },
+        Look::There(_) | Look::Gone => ClientState::Gone,
+        Look::Unknown(_) => ClientState::Unknown,
+    };
+    let namespace = namespace(ctx, in_namespace).await.0;
+    let workload = ctx.kinds.look(&ctx.client, in_namespace, spec.workload.as_ref().map(|w| &w.reference)).await;
+    let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), &ctx.namespace);
+    let (management, stored) = match look(&secrets, "secrets", &entry.name_any()).await {
+        Look::There(secret) => management_secret::parse(&secret)
+            .map_or((Management::Unknown, None), |stored| (management(&entry, &stored), Some(stored))),
+        Look::Gone => (Management::Absent, None),
+        Look::Unknown(_) => (Management::Unknown, None),
+    };
+    let circumstances = Circumstances {
+        entry_deleting: entry.metadata.deletion_timestamp.is_some(),
+        client,
+        namespace,
+        workload,
+        clock_trusted: ctx.clock_trusted(),
+    };
+    let observed = Observed {
+        name: entry.name_any(),
+        spec: entry.spec.clone(),
+        status: entry.state(),
+        circumstances,
+        management,
+        pass: Pass::default(),
+    };
+    let client = match (found, client) {
+        (Look::There(c), ClientState::Present { .. }) => Some(c),
+        _ => None,
+    };
+    Work { entry, observed, stored, client }
+}
+
+/// What a decision needs to know of management material.
+pub fn management(entry: &ClientRegistration, stored: &Stored) -> Management {
+    Management::Present {
+        client_id: stored.management.client_id.clone(),
+        applied: stored.applied.clone(),
+        granted: stored.grant.clone(),
+        has_credential: proof::credential(&entry.spec, stored).is_some(),
+    }
+}
+
+/// A namespace's state and labels.
+pub async fn namespace(
+    ctx: &Context,
+    name: &str,
+) -> (NamespaceState, std::collections::BTreeMap<String, String>) {
+    let namespaces: Api<Namespace> = Api::all(ctx.client.clone());
+    match look(&namespaces, "namespaces", name).await {
+        Look::There(n) => {
+            let state = if n.metadata.deletion_timestamp.is_some() {
+                NamespaceState::Terminating
+            } else {
+                NamespaceState::Active
+            };
+            (state, n.metadata.labels.unwrap_or_default())
+        }
+        Look::Gone => (NamespaceState::Gone, std::collections::BTreeMap::new()),
+        Look::Unknown(_) => (NamespaceState::Unknown, std::collections::BTreeMap::new()),
+    }
+}

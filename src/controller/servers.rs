@@ -1,0 +1,59 @@
+//! Connections to authorization servers: one for each server and its settings, shared by all entries about it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::api::{RequestLimits, ServerSnapshot};
+use crate::authorization_server::http::{Http, HttpConfig, HttpError, RequestObserver};
+use crate::authorization_server::limits::Limits;
+use crate::domain::names;
+
+/// Opens connections and keeps them.
+#[derive(Default)]
+pub struct Servers {
+    open: Mutex<HashMap<String, Http>>,
+}
+
+struct Log;
+
+impl RequestObserver for Log {
+    fn observe(&self, operation: &'static str, code: &str, took: Duration) {
+        tracing::debug!(operation, code, took_ms = took.as_millis(), "asked an authorization server");
+    }
+}
+
+impl Servers {
+    /// The connection to a server with these settings.
+    pub fn connect(
+        &self,
+        issuer: &str,
+        ca: Option<&str>,
+        plain: bool,
+        limits: &RequestLimits,
+    ) -> Result<Http, HttpError> {
+        let key = names::hash(&(issuer, ca, plain, limits));
+        let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(http) = open.get(&key) {
+            return Ok(http.clone());
+        }
+        let config = HttpConfig {
+            ca_bundle: ca.map(ToOwned::to_owned),
+            allow_plain_http: plain,
+            limits: Limits {
+                requests_per_second: limits.requests_per_second,
+                burst: limits.burst,
+                max_in_flight: limits.max_in_flight,
+                request_timeout: limits.request_timeout.get().unwrap_or(Duration::from_secs(10)),
+            },
+        };
+        let http = Http::new(&config, Arc::new(Log))?;
+        open.insert(key, http.clone());
+        Ok(http)
+    }
+
+    /// The connection to the server that an entry is about.
+    pub fn of(&self, server: &ServerSnapshot) -> Result<Http, HttpError> {
+        self.connect(&server.issuer, server.ca_bundle.as_deref(), server.allow_plain_http, &server.limits)
+    }
+}

@@ -1,0 +1,91 @@
+//! The management Secret of a ledger entry, in the operator's namespace: all that revoking needs. It has a finalizer
+//! of ours and no owner reference, so that nothing takes it away before its client is gone.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::ObjectMeta;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::api::{MANAGED_BY_LABEL, MANAGER, SECRET_FINALIZER};
+use crate::authorization_server::{Granted, Management};
+use crate::domain::request::Grant;
+
+/// Label that keeps these Secrets apart from tenants'.
+pub const ROLE_LABEL: &str = "oauthclient.dev/role";
+
+/// What a management Secret holds.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// The means to manage the client.
+    pub management: Management,
+    /// The client's secret.
+    pub client_secret: Option<SecretString>,
+    /// The client's private key (PKCS#8, PEM).
+    pub private_key: Option<SecretString>,
+    /// Hash of the request that the server took.
+    pub applied: String,
+    /// What the server granted.
+    pub grant: Grant,
+}
+
+/// A server's words as the decision takes them.
+pub fn grant(granted: &Granted) -> Grant {
+    Grant {
+        scopes: granted.scopes.clone(),
+        grant_types: granted.grant_types.clone(),
+        redirect_uris: granted.redirect_uris.clone(),
+        token_endpoint_auth_method: granted.token_endpoint_auth_method.clone(),
+    }
+}
+
+/// The Secret to store.
+pub fn build(name: &str, stored: &Stored) -> Secret {
+    let mut data = BTreeMap::new();
+    let mut put = |key: &str, value: &str| data.insert(key.to_owned(), ByteString(value.as_bytes().to_vec()));
+    put("client_id", &stored.management.client_id);
+    put("registration_client_uri", &stored.management.registration_client_uri);
+    put("registration_access_token", stored.management.registration_access_token.expose_secret());
+    if let Some(secret) = &stored.client_secret {
+        put("client_secret", secret.expose_secret());
+    }
+    if let Some(key) = &stored.private_key {
+        put("private_key.pem", key.expose_secret());
+    }
+    put("applied", &stored.applied);
+    let g = &stored.grant;
+    let words = serde_json::json!([g.scopes, g.grant_types, g.redirect_uris, g.token_endpoint_auth_method]);
+    put("granted", &words.to_string());
+    Secret {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            labels: Some([(MANAGED_BY_LABEL.into(), MANAGER.into()), (ROLE_LABEL.into(), "management".into())].into()),
+            finalizers: Some(vec![SECRET_FINALIZER.into()]),
+            ..ObjectMeta::default()
+        },
+        data: Some(data),
+        ..Secret::default()
+    }
+}
+
+/// Reads what was stored; `None` when the Secret is not one of ours as we write them.
+pub fn parse(secret: &Secret) -> Option<Stored> {
+    let text = |key: &str| {
+        let bytes = &secret.data.as_ref()?.get(key)?.0;
+        String::from_utf8(bytes.clone()).ok()
+    };
+    let (scopes, grant_types, redirect_uris, token_endpoint_auth_method) =
+        serde_json::from_str(&text("granted")?).ok()?;
+    Some(Stored {
+        management: Management {
+            client_id: text("client_id")?,
+            registration_client_uri: text("registration_client_uri")?,
+            registration_access_token: text("registration_access_token")?.into(),
+        },
+        client_secret: text("client_secret").map(Into::into),
+        private_key: text("private_key.pem").map(Into::into),
+        applied: text("applied")?,
+        grant: Grant { scopes, grant_types, redirect_uris, token_endpoint_auth_method },
+    })
+}
