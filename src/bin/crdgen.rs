@@ -16,7 +16,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn write(folder: &Path, crd: &CustomResourceDefinition) -> Result<(), Box<dyn std::error::Error>> {
     let path = folder.join(format!("{}.yaml", crd.spec.names.plural));
-    let yaml = serde_yaml::to_string(crd)?;
+    let yaml: String = serde_yaml::to_string(crd)?.lines().filter_map(line).collect();
     fs::write(path, format!("# Generated from src/api by `make generate`; do not edit.\n{yaml}"))?;
     Ok(())
+}
+
+/// A line as the API server reads it right: `y` and `n` are booleans in YAML 1.1, and it knows no unsigned formats.
+fn line(text: &str) -> Option<String> {
+    let bare = text.trim_start();
+    let indent = &text[..text.len() - bare.len()];
+    match bare {
+        "format: uint16" | "format: uint32" => None,
+        "y:" | "n:" => Some(format!("{indent}\"{}\":\n", &bare[..1])),
+        _ => Some(format!("{text}\n")),
+    }
 }
