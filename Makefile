@@ -5,13 +5,16 @@ TESTBED := tests/testbed/testbed
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
+demo: ## the main job on a real cluster and a real authorization server; KEEP=1 leaves it up
+	tests/demo
+
 test: lint check-generated ## everything: lints, generated files, unit, API and end-to-end tests
 	$(TESTBED) build
 	cargo test --features faults
 
 lint: ## formatting and clippy
 	cargo fmt --check
-	cargo clippy --all-targets -- -D warnings
+	cargo clippy --all-targets --features faults -- -D warnings
 
 generate: ## writes crds/ from the Rust types
 	cargo run --quiet --bin crdgen crds

@@ -7,11 +7,13 @@ mod support;
 use serde_json::json;
 use support::{Bed, World};
 
+type Test = fn(&World);
+
 #[test]
 fn a_clients_whole_life() {
     let bed = Bed::up("e2e");
     let operator = bed.operator(&[]);
-    let all: [(&str, fn(&World)); 14] = [
+    let all: [(&str, Test); 14] = [
         ("job_end_revokes_with_proof", job_end_revokes_with_proof),
         ("deletion_waits_for_proof", deletion_waits_for_proof),
         ("expiry_revokes", expiry_revokes),
@@ -42,7 +44,7 @@ fn a_clients_whole_life() {
 
 fn job_end_revokes_with_proof(w: &World) {
     w.job("work", "forever");
-    w.client("c", json!({"workloadRef": {"apiVersion": "batch/v1", "kind": "Job", "name": "work"}}));
+    w.client("c", &json!({"workloadRef": {"apiVersion": "batch/v1", "kind": "Job", "name": "work"}}));
     w.wait("oauthclient/c", "condition=Ready");
     assert_eq!(w.live().len(), 1);
     assert!(w.token("c-oauth").is_ok());
@@ -60,38 +62,38 @@ fn job_end_revokes_with_proof(w: &World) {
 }
 
 fn deletion_waits_for_proof(w: &World) {
-    w.client("c", json!({}));
+    w.client("c", &json!({}));
     w.wait("oauthclient/c", "condition=Ready");
     w.kubectl(&["delete", "oauthclient/c", "--timeout=60s"]);
     assert!(w.live().is_empty());
 }
 
 fn expiry_revokes(w: &World) {
-    w.client("c", json!({"lifetime": {"ttl": "4s"}, "ttlSecondsAfterFinished": 0}));
+    w.client("c", &json!({"lifetime": {"ttl": "4s"}, "ttlSecondsAfterFinished": 0}));
     w.wait_gone("oauthclient/c");
     assert!(w.live().is_empty());
 }
 
 fn suspension_revokes_and_comes_back(w: &World) {
-    w.client("c", json!({}));
+    w.client("c", &json!({}));
     w.wait("oauthclient/c", "condition=Ready");
-    w.patch("oauthclient/c", json!({"spec": {"suspend": true}}));
+    w.patch("oauthclient/c", &json!({"spec": {"suspend": true}}));
     w.wait("oauthclient/c", "condition=Revoked");
     assert!(w.live().is_empty());
-    w.patch("oauthclient/c", json!({"spec": {"suspend": false}}));
+    w.patch("oauthclient/c", &json!({"spec": {"suspend": false}}));
     w.wait("oauthclient/c", "condition=Ready");
     assert_eq!(w.live().len(), 1);
 }
 
 fn namespace_deletion_revokes(w: &World) {
-    w.client("c", json!({}));
+    w.client("c", &json!({}));
     w.wait("oauthclient/c", "condition=Ready");
     w.kubectl(&["delete", "namespace", &w.namespace, "--timeout=60s"]);
     w.until("no client is left at the server", || w.live().is_empty());
 }
 
 fn torn_off_finalizers_revoke(w: &World) {
-    w.client("c", json!({}));
+    w.client("c", &json!({}));
     w.wait("oauthclient/c", "condition=Ready");
     w.kubectl(&["delete", "oauthclient/c", "--wait=false"]);
     let _ = w.try_kubectl(&["patch", "oauthclient/c", "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#]);
@@ -99,7 +101,7 @@ fn torn_off_finalizers_revoke(w: &World) {
 }
 
 fn deleted_entry_revokes_until_edited(w: &World) {
-    w.client("c", json!({}));
+    w.client("c", &json!({}));
     w.wait("oauthclient/c", "condition=Ready");
     let name = w.entry("c")["metadata"]["name"].as_str().unwrap().to_owned();
     w.kubectl(&["-n", "oauthclient-system", "delete", "clientregistration", &name, "--timeout=60s"]);
@@ -107,20 +109,20 @@ fn deleted_entry_revokes_until_edited(w: &World) {
 }
 
 fn lost_or_altered_secret_is_put_back(w: &World) {
-    w.client("c", json!({}));
+    w.client("c", &json!({}));
     w.wait("oauthclient/c", "condition=Ready");
     let before = w.secret("c-oauth");
     w.kubectl(&["delete", "secret/c-oauth"]);
     w.until("the Secret is back", || w.exists("secret/c-oauth"));
     assert_eq!(w.secret("c-oauth"), before);
-    w.patch("secret/c-oauth", json!({"stringData": {"client_secret": "altered"}}));
+    w.patch("secret/c-oauth", &json!({"stringData": {"client_secret": "altered"}}));
     w.until("the Secret is as it was", || w.secret("c-oauth") == before);
     assert_eq!(w.live().len(), 1);
 }
 
 fn foreign_secret_is_left_alone(w: &World) {
     w.kubectl(&["create", "secret", "generic", "c-oauth", "--from-literal=mine=1"]);
-    w.client("c", json!({}));
+    w.client("c", &json!({}));
     w.wait("oauthclient/c", "condition=Stalled");
     assert!(w.get("oauthclient/c")["status"]["message"].as_str().unwrap().contains("was not made by this operator"));
     assert_eq!(w.secret("c-oauth").len(), 1);
@@ -128,12 +130,12 @@ fn foreign_secret_is_left_alone(w: &World) {
 }
 
 fn every_authentication_method_works(w: &World) {
-    w.client("post", json!({"tokenEndpointAuthMethod": "client_secret_post"}));
-    w.client("key", json!({"tokenEndpointAuthMethod": "private_key_jwt"}));
-    w.client("rsa", json!({"tokenEndpointAuthMethod": "private_key_jwt", "tokenEndpointAuthSigningAlg": "RS256"}));
+    w.client("post", &json!({"tokenEndpointAuthMethod": "client_secret_post"}));
+    w.client("key", &json!({"tokenEndpointAuthMethod": "private_key_jwt"}));
+    w.client("rsa", &json!({"tokenEndpointAuthMethod": "private_key_jwt", "tokenEndpointAuthSigningAlg": "RS256"}));
     w.client(
         "public",
-        json!({"tokenEndpointAuthMethod": "none", "grantTypes": ["authorization_code"], "redirectUris": ["https://app.corp.example/cb"]}),
+        &json!({"tokenEndpointAuthMethod": "none", "grantTypes": ["authorization_code"], "redirectUris": ["https://app.corp.example/cb"]}),
     );
     for name in ["post", "key", "rsa", "public"] {
         w.wait(&format!("oauthclient/{name}"), "condition=Ready");
@@ -148,10 +150,10 @@ fn every_authentication_method_works(w: &World) {
 }
 
 fn scopes_change_in_place(w: &World) {
-    w.client("c", json!({}));
+    w.client("c", &json!({}));
     w.wait("oauthclient/c", "condition=Ready");
     let id = w.live()[0]["client_id"].clone();
-    w.patch("oauthclient/c", json!({"spec": {"scopes": ["reports.read", "reports.write"]}}));
+    w.patch("oauthclient/c", &json!({"spec": {"scopes": ["reports.read", "reports.write"]}}));
     w.until("the server has the new scopes", || {
         w.live().first().is_some_and(|c| c["scope"].as_str().is_some_and(|s| s.contains("reports.write")))
     });
@@ -161,7 +163,7 @@ fn scopes_change_in_place(w: &World) {
 }
 
 fn nothing_before_the_workload(w: &World) {
-    w.client("c", json!({"workloadRef": {"apiVersion": "batch/v1", "kind": "Job", "name": "late"}}));
+    w.client("c", &json!({"workloadRef": {"apiVersion": "batch/v1", "kind": "Job", "name": "late"}}));
     w.until("the condition says what is missing", || {
         w.get("oauthclient/c")["status"]["message"].as_str().is_some_and(|m| m.contains("Job late"))
     });
@@ -174,7 +176,7 @@ fn nothing_before_the_workload(w: &World) {
 }
 
 fn server_is_held_while_clients_live(w: &World) {
-    w.client("c", json!({}));
+    w.client("c", &json!({}));
     w.wait("oauthclient/c", "condition=Ready");
     w.kubectl(&["delete", "authorizationserver", &w.namespace, "--wait=false"]);
     w.kubectl(&["delete", "oauthclient/c", "--timeout=60s"]);
@@ -183,7 +185,7 @@ fn server_is_held_while_clients_live(w: &World) {
 }
 
 fn refusals_say_why(w: &World) {
-    w.client("unknown", json!({"authorizationServerRef": {"name": "nowhere"}}));
+    w.client("unknown", &json!({"authorizationServerRef": {"name": "nowhere"}}));
     w.wait("oauthclient/unknown", "condition=Stalled");
     for (field, bad, says) in [
         ("owner", json!({"team": "t", "email": "nobody"}), "owner.email must be"),
@@ -196,7 +198,7 @@ fn refusals_say_why(w: &World) {
         ("grantTypes", json!(["authorization_code"]), "redirectUris is required"),
         ("tokenEndpointAuthMethod", json!("none"), "client_credentials"),
     ] {
-        let refused = w.try_client("bad", json!({field: bad})).expect_err(field);
+        let refused = w.try_client("bad", &json!({field: bad})).expect_err(field);
         assert!(refused.contains(says), "{field}: {refused}");
     }
     assert!(w.live().is_empty());

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
-use kube::ResourceExt;
 use serde_json::json;
 
 use super::{Context, Error, again, doing, write_status};
@@ -31,7 +31,8 @@ pub async fn run(ctx: Arc<Context>, stop: impl Future<Output = ()> + Send + Sync
         .watches(ctx.ledger(), watcher::Config::default(), |entry: ClientRegistration| {
             // Only what a server's own state depends on: its last client went, or one cannot be revoked.
             let state = entry.state();
-            let matters = !entry.is_live() || entry.metadata.deletion_timestamp.is_some() || state.possible_orphan.is_some();
+            let matters =
+                !entry.is_live() || entry.metadata.deletion_timestamp.is_some() || state.possible_orphan.is_some();
             matters.then(|| ObjectRef::new(&entry.spec.server.name))
         })
         .graceful_shutdown_on(stop)
@@ -89,7 +90,8 @@ async fn look_at(ctx: &Context, server: &AuthorizationServer) -> Result<(Authori
         Ok(metadata) => {
             status.unreachable_since = None;
             let unmanageable = entries(ctx, &server.name_any()).await?.iter().any(|e| {
-                Some(e.spec.server.generation) == generation && e.state().possible_orphan.is_some_and(|p| p.unmanageable)
+                Some(e.spec.server.generation) == generation
+                    && e.state().possible_orphan.is_some_and(|p| p.unmanageable)
             });
             status.capabilities = Some(Capabilities {
                 registration: metadata.registration_endpoint.is_some(),
@@ -106,9 +108,19 @@ async fn look_at(ctx: &Context, server: &AuthorizationServer) -> Result<(Authori
                 key_thumbprints: metadata.key_thumbprints,
             });
             let said = if !registration {
-                say("Ready", false, "RegistrationUnsupported", "the server's metadata names no registration_endpoint (RFC 7591)")
+                say(
+                    "Ready",
+                    false,
+                    "RegistrationUnsupported",
+                    "the server's metadata names no registration_endpoint (RFC 7591)",
+                )
             } else if unmanageable {
-                say("Ready", false, "RevocationUnsupported", "a client registered here came without what revoking it takes (RFC 7592); no more are registered until this object is changed")
+                say(
+                    "Ready",
+                    false,
+                    "RevocationUnsupported",
+                    "a client registered here came without what revoking it takes (RFC 7592); no more are registered until this object is changed",
+                )
             } else {
                 say("Ready", true, "Discovered", "the server's metadata was read and its issuer is this one")
             };
@@ -117,7 +129,7 @@ async fn look_at(ctx: &Context, server: &AuthorizationServer) -> Result<(Authori
         Err((reason, message)) => {
             status.unreachable_since = before.unreachable_since.or(Some(now));
             let down = status.unreachable_since.map_or(0, |t| (now - t).num_seconds().max(1));
-            let failures = u32::try_from(64 - down.leading_zeros().min(63)).unwrap_or(1);
+            let failures = 64 - down.leading_zeros().min(63);
             let wait = backoff::delay(&server.name_any(), failures, None).to_std().unwrap_or(EVERY);
             (say("Ready", false, reason, message), wait)
         }

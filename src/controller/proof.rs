@@ -6,10 +6,10 @@ use std::sync::Mutex;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::api::{ClientRegistrationSpec, ProbeRecord, TokenEndpointAuthMethod};
+use crate::authorization_server::CallError;
 use crate::authorization_server::http::Http;
 use crate::authorization_server::keys::ClientKey;
 use crate::authorization_server::probe::{Audience, Credential, ProbeEndpoints, ProbeMethod, probe};
-use crate::authorization_server::CallError;
 use crate::domain::names;
 use crate::kubernetes::management_secret::Stored;
 

@@ -54,19 +54,20 @@ pub async fn run(ctx: Arc<Context>, stop: impl Future<Output = ()> + Send + Sync
             resource.clone(),
             any.clone(),
             move |workload: PartialObjectMeta<DynamicObject>| {
-                let (namespace, name, kind) = (workload.namespace().unwrap_or_default(), workload.name_any(), kind.clone());
+                let (namespace, name, kind) =
+                    (workload.namespace().unwrap_or_default(), workload.name_any(), kind.clone());
                 matching(&entries, move |e| {
                     e.is_live()
                         && e.spec.client_ref.namespace == namespace
-                        && e.spec.workload.as_ref().is_some_and(|w| w.reference.kind == kind && w.reference.name == name)
+                        && e.spec
+                            .workload
+                            .as_ref()
+                            .is_some_and(|w| w.reference.kind == kind && w.reference.name == name)
                 })
             },
         );
     }
-    controller
-        .run(reconcile, again, ctx)
-        .for_each(|_| std::future::ready(()))
-        .await;
+    controller.run(reconcile, again, ctx).for_each(|_| std::future::ready(())).await;
 }
 
 fn matching(

@@ -86,9 +86,17 @@ impl Bed {
 
     /// Starts the operator, as its ServiceAccount with just its rights.
     pub fn operator(&self, env: &[(&str, &str)]) -> Operator {
-        let token = self.kubectl(&["-n", "oauthclient-system", "create", "token", "oauthclient-operator", "--duration=6h"]);
-        let ca = self.kubectl(&["config", "view", "--raw", "-o", "jsonpath={.clusters[0].cluster.certificate-authority-data}"]);
-        let ca_file = self.kubectl(&["config", "view", "--raw", "-o", "jsonpath={.clusters[0].cluster.certificate-authority}"]);
+        let token =
+            self.kubectl(&["-n", "oauthclient-system", "create", "token", "oauthclient-operator", "--duration=6h"]);
+        let ca = self.kubectl(&[
+            "config",
+            "view",
+            "--raw",
+            "-o",
+            "jsonpath={.clusters[0].cluster.certificate-authority-data}",
+        ]);
+        let ca_file =
+            self.kubectl(&["config", "view", "--raw", "-o", "jsonpath={.clusters[0].cluster.certificate-authority}"]);
         let mut cluster = json!({"server": self.get("TESTBED_KUBE_APISERVER")});
         if ca.is_empty() {
             cluster["certificate-authority"] = json!(ca_file);
@@ -205,7 +213,8 @@ impl<'a> World<'a> {
 
     /// kubectl in this namespace.
     pub fn try_kubectl(&self, args: &[&str]) -> Result<String, String> {
-        let all: Vec<&str> = if args.contains(&"-n") { args.to_vec() } else { [&["-n", &self.namespace], args].concat() };
+        let all: Vec<&str> =
+            if args.contains(&"-n") { args.to_vec() } else { [&["-n", &self.namespace], args].concat() };
         self.bed.try_kubectl(&all)
     }
 
@@ -215,7 +224,7 @@ impl<'a> World<'a> {
     }
 
     /// Applies an OAuthClient with these members instead of the usual ones.
-    pub fn try_client(&self, name: &str, members: Value) -> Result<String, String> {
+    pub fn try_client(&self, name: &str, members: &Value) -> Result<String, String> {
         let mut spec = json!({
             "authorizationServerRef": {"name": self.namespace},
             "owner": {"team": "data", "email": "data@corp.example"},
@@ -233,7 +242,7 @@ impl<'a> World<'a> {
     }
 
     /// As [`World::try_client`]; it must be taken.
-    pub fn client(&self, name: &str, members: Value) {
+    pub fn client(&self, name: &str, members: &Value) {
         self.try_client(name, members).expect("an OAuthClient that is valid");
     }
 
@@ -272,7 +281,7 @@ impl<'a> World<'a> {
         let start = Instant::now();
         while !holds() {
             assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
-            self.runtime.block_on(tokio::time::sleep(Duration::from_millis(150)));
+            self.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(150)).await });
         }
     }
 
@@ -287,7 +296,7 @@ impl<'a> World<'a> {
     }
 
     /// A merge patch.
-    pub fn patch(&self, object: &str, patch: Value) {
+    pub fn patch(&self, object: &str, patch: &Value) {
         self.kubectl(&["patch", object, "--type=merge", "-p", &patch.to_string()]);
     }
 
@@ -307,7 +316,8 @@ impl<'a> World<'a> {
     /// The newest ledger entry of a client.
     pub fn entry(&self, client: &str) -> Value {
         let selector = format!("oauthclient.dev/client={client},oauthclient.dev/client-namespace={}", self.namespace);
-        let text = self.kubectl(&["-n", "oauthclient-system", "get", "clientregistrations", "-l", &selector, "-o", "json"]);
+        let text =
+            self.kubectl(&["-n", "oauthclient-system", "get", "clientregistrations", "-l", &selector, "-o", "json"]);
         let list: Value = serde_json::from_str(&text).expect("JSON");
         let all = list["items"].as_array().expect("items");
         all.iter().max_by_key(|e| e["spec"]["attempt"].as_u64()).expect("an entry").clone()
@@ -344,8 +354,16 @@ impl<'a> World<'a> {
     pub fn describe(&self) -> String {
         let clients = self.try_kubectl(&["get", "oauthclients", "-o", "yaml"]);
         let selector = format!("oauthclient.dev/client-namespace={}", self.namespace);
-        let entries =
-            self.try_kubectl(&["-n", "oauthclient-system", "get", "clientregistrations", "-l", &selector, "-o", "yaml"]);
+        let entries = self.try_kubectl(&[
+            "-n",
+            "oauthclient-system",
+            "get",
+            "clientregistrations",
+            "-l",
+            &selector,
+            "-o",
+            "yaml",
+        ]);
         format!("{clients:?}\n{entries:?}").replace("\\n", "\n")
     }
 }

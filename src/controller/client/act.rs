@@ -2,15 +2,15 @@
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
 use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::json;
 
 use super::observe::View;
 use crate::api::{
     AuthorizationServer, CLIENT_FINALIZER, CLIENT_NAME_LABEL, CLIENT_NAMESPACE_LABEL, CLIENT_UID_LABEL, ClientRef,
-    ClientRegistration, ClientRegistrationSpec, ENTRY_FINALIZER, End, EndReason, EvidenceLevel, MANAGED_BY_LABEL, MANAGER,
-    OAuthClient, PinnedWorkload, SERVER_LABEL, ServerSnapshot,
+    ClientRegistration, ClientRegistrationSpec, ENTRY_FINALIZER, End, EndReason, EvidenceLevel, MANAGED_BY_LABEL,
+    MANAGER, OAuthClient, PinnedWorkload, SERVER_LABEL, ServerSnapshot,
 };
 use crate::controller::{Context, Error, doing, faults};
 use crate::domain::client::Step;
@@ -34,7 +34,8 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
                 tracing::warn!(target: "audit", action = "deletion-not-held", namespace, client = name, debt);
                 ctx.tell(client, true, "RevocationPending", &debt).await;
             }
-            let left: Vec<_> = client.finalizers().iter().map(String::as_str).filter(|f| *f != CLIENT_FINALIZER).collect();
+            let left: Vec<_> =
+                client.finalizers().iter().map(String::as_str).filter(|f| *f != CLIENT_FINALIZER).collect();
             finalizers(&clients, client, &left).await?;
             Ok(true)
         }
@@ -120,7 +121,10 @@ async fn publish(secrets: &Api<Secret>, view: &View) -> Result<(), Error> {
             let mut changed = wanted.clone();
             changed.metadata.resource_version = found.resource_version();
             let name = wanted.name_any();
-            secrets.replace(&name, &PostParams::default(), &changed).await.map_err(doing("put the client's Secret back"))?
+            secrets
+                .replace(&name, &PostParams::default(), &changed)
+                .await
+                .map_err(doing("put the client's Secret back"))?
         }
     };
     Ok(())

@@ -11,9 +11,7 @@ use crate::api::{Acceptance, EndReason, FailedChange, Phase, PossibleOrphan, Pro
 use crate::authorization_server::dynamic_registration::DynamicRegistration;
 use crate::authorization_server::keys::{self, ClientKey};
 use crate::authorization_server::probe::ProbeMethod;
-use crate::authorization_server::{
-    Backend, CallError, ClientMetadata, RegisterError, Registered, discovery,
-};
+use crate::authorization_server::{Backend, CallError, ClientMetadata, RegisterError, Registered, discovery};
 use crate::controller::{Context, Error, doing, faults, proof};
 use crate::domain::evidence::{self, Verdict};
 use crate::domain::registration::{Step, deletion_follows};
@@ -35,7 +33,9 @@ pub async fn act(ctx: &Context, work: &mut Work, step: Step) -> Result<(), Error
         }
         Step::Register => register(ctx, work).await?,
         Step::RecordPossibleOrphan => {
-            let message = "a registration request had no answer on record: a client may exist that nobody holds a credential of".to_owned();
+            let message =
+                "a registration request had no answer on record: a client may exist that nobody holds a credential of"
+                    .to_owned();
             orphan(ctx, work, message, false).await?;
         }
         Step::Prove => prove(ctx, work).await?,
@@ -153,7 +153,12 @@ async fn backend(ctx: &Context, work: &Work) -> Result<DynamicRegistration, Stri
         Some(reference) => {
             let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), &ctx.namespace);
             let secret = secrets.get(&reference.secret_name).await.map_err(|e| {
-                format!("read the initial access token in Secret {}/{}: {}", ctx.namespace, reference.secret_name, explain(&e))
+                format!(
+                    "read the initial access token in Secret {}/{}: {}",
+                    ctx.namespace,
+                    reference.secret_name,
+                    explain(&e)
+                )
             })?;
             let bytes = secret.data.unwrap_or_default().remove(&reference.key).ok_or_else(|| {
                 format!("Secret {}/{} has no key {}", ctx.namespace, reference.secret_name, reference.key)
@@ -342,8 +347,9 @@ async fn ask_both(ctx: &Context, work: &Work) -> Result<(ProbeRecord, ProbeRecor
     let spec = &work.observed.spec;
     let http = ctx.servers.of(&spec.server).map_err(|e| e.to_string())?;
     let now = ctx.clock.now();
-    let answer =
-        proof::try_credential(&http, spec, method, &credential, now).await.map_err(|e| format!("try the credential: {e}"))?;
+    let answer = proof::try_credential(&http, spec, method, &credential, now)
+        .await
+        .map_err(|e| format!("try the credential: {e}"))?;
     let control =
         ctx.controls.take(&http, spec, method, &credential, now).await.map_err(|e| format!("take a control: {e}"))?;
     Ok((answer, control, accepted))
@@ -448,11 +454,7 @@ async fn update(ctx: &Context, work: &mut Work) -> Result<(), Error> {
         Ok(backend) => backend,
         Err(why) => return failed(ctx, work, &why, None).await,
     };
-    let jwks = stored
-        .private_key
-        .as_ref()
-        .and_then(|pem| ClientKey::from_pem(pem).ok())
-        .map(|key| key.public_jwks());
+    let jwks = stored.private_key.as_ref().and_then(|pem| ClientKey::from_pem(pem).ok()).map(|key| key.public_jwks());
     let metadata = metadata(work, jwks);
     faults::point("before-put");
     let outcome = backend.update(&stored.management, &metadata, stored.client_secret.as_ref()).await;

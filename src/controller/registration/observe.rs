@@ -30,10 +30,9 @@ pub async fn observe(ctx: &Context, entry: ClientRegistration) -> Work {
     let clients: Api<OAuthClient> = Api::namespaced(ctx.client.clone(), in_namespace);
     let found = look(&clients, &OAuthClient::plural(&()), &spec.client_ref.name).await;
     let client = match &found {
-        Look::There(c) if c.uid().as_deref() == Some(&spec.client_ref.uid) => ClientState::Present {
-            deleting: c.metadata.deletion_timestamp.is_some(),
-            suspended: c.spec.suspend,
-        },
+        Look::There(c) if c.uid().as_deref() == Some(&spec.client_ref.uid) => {
+            ClientState::Present { deleting: c.metadata.deletion_timestamp.is_some(), suspended: c.spec.suspend }
+        }
         Look::There(_) | Look::Gone => ClientState::Gone,
         Look::Unknown(_) => ClientState::Unknown,
     };
@@ -79,10 +78,7 @@ pub fn management(entry: &ClientRegistration, stored: &Stored) -> Management {
 }
 
 /// A namespace's state and labels.
-pub async fn namespace(
-    ctx: &Context,
-    name: &str,
-) -> (NamespaceState, std::collections::BTreeMap<String, String>) {
+pub async fn namespace(ctx: &Context, name: &str) -> (NamespaceState, std::collections::BTreeMap<String, String>) {
     let namespaces: Api<Namespace> = Api::all(ctx.client.clone());
     match look(&namespaces, "namespaces", name).await {
         Look::There(n) => {
