@@ -93,7 +93,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let _ = tell.send(true);
         Ok::<_, std::io::Error>(())
     };
-    let (_, _, _, served, signalled) = tokio::join!(
+    let ((), (), (), served, signalled) = tokio::join!(
         client::run(ctx.clone(), stop()),
         registration::run(ctx.clone(), stop()),
         authorization_server::run(ctx, stop()),
