@@ -1,5 +1,5 @@
 # The project's commands; `make help` lists them.
-.PHONY: help demo test lint generate check-generated testbed
+.PHONY: help demo test soak lint generate check-generated
 TESTBED := tests/testbed/testbed
 
 help: ## this list
@@ -11,6 +11,9 @@ demo: ## the main job on a real cluster and a real authorization server; KEEP=1 
 test: lint check-generated ## everything: lints, generated files, unit, API and end-to-end tests
 	$(TESTBED) build
 	cargo test --features faults
+
+soak: ## the kill test in full: 200 clients
+	KILL_CLIENTS=200 cargo test --features faults --test kill -- --nocapture
 
 lint: ## formatting and clippy
 	cargo fmt --check

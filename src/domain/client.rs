@@ -1,7 +1,7 @@
 //! What to do next for an `OAuthClient`: which ledger entry should exist, what the tenant's Secret holds, and what
 //! the status says.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
 use crate::api::{
     AuthorizationServer, ClientRegistration, EndReason, EvidenceLevel, OAuthClient, OAuthClientStatus, Phase,
@@ -159,7 +159,7 @@ fn wait(requeue_at: Option<DateTime<Utc>>) -> Decision {
 }
 
 fn create(o: &Observed, attempt: u32, not_before: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Decision {
-    let first = first_registered_at(o).unwrap_or(now);
+    let first = first_registered_at(o).unwrap_or_else(|| now.trunc_subsecs(0));
     let workload = match (&o.client.spec.workload_ref, &o.workload) {
         (Some(reference), Workload::Present { uid, .. }) => {
             Some(PinnedWorkload { reference: reference.clone(), uid: uid.clone() })

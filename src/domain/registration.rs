@@ -239,6 +239,17 @@ fn wants_probe(o: &Observed, now: DateTime<Utc>) -> bool {
 
 fn before_deleting(o: &Observed, now: DateTime<Utc>) -> Step {
     let failures = o.status.retry.as_ref().map_or(0, |r| r.failures);
+    let has_credential = matches!(o.management, Management::Present { has_credential: true, .. });
+    let asked = o.status.deletion.as_ref().is_some_and(|d| d.asked_at.is_some() || d.answered_at.is_some());
+    // The end came before the credential was ever tried: without an acceptance, nothing can be proven afterwards.
+    if has_credential
+        && o.status.acceptance.is_none()
+        && !o.pass.nothing_separates
+        && !asked
+        && failures < PROBES_BEFORE_DELETING_ANYWAY
+    {
+        return Step::Prove;
+    }
     match o.pass.before {
         None if wants_probe(o, now) => Step::ProbeBefore,
         Some(Verdict::Unclear) if failures < PROBES_BEFORE_DELETING_ANYWAY => {

@@ -1,4 +1,5 @@
 //! What end-to-end tests share: the test bed, the operator as a process of its own, and a world for each test.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -145,6 +146,20 @@ impl Operator {
         let _ = self.child.kill();
         let _ = self.child.wait();
         self.log.to_string_lossy().into_owned()
+    }
+}
+
+impl Operator {
+    /// Kills it after so long; true when it died by itself before, at the step that was named.
+    pub fn kill_after(mut self, patience: Duration) -> bool {
+        let start = Instant::now();
+        while start.elapsed() < patience {
+            if self.child.try_wait().is_ok_and(|s| s.is_some()) {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        false
     }
 }
 
@@ -348,6 +363,11 @@ impl<'a> World<'a> {
             let body: Value = answer.json().await.map_err(|e| e.to_string())?;
             body["access_token"].as_str().map(ToOwned::to_owned).ok_or_else(|| status.to_string())
         })
+    }
+
+    /// A file of this test's own, in the bed's folder.
+    pub fn scratch(&self, name: &str) -> String {
+        self.bed.dir.join(name).to_string_lossy().into_owned()
     }
 
     /// What there is, for a failure.
