@@ -13,7 +13,7 @@ type Test = fn(&World);
 fn a_clients_whole_life() {
     let bed = Bed::up("e2e");
     let operator = bed.operator(&[]);
-    let all: [(&str, Test); 14] = [
+    let all: [(&str, Test); 15] = [
         ("job_end_revokes_with_proof", job_end_revokes_with_proof),
         ("deletion_waits_for_proof", deletion_waits_for_proof),
         ("expiry_revokes", expiry_revokes),
@@ -28,6 +28,7 @@ fn a_clients_whole_life() {
         ("nothing_before_the_workload", nothing_before_the_workload),
         ("server_is_held_while_clients_live", server_is_held_while_clients_live),
         ("refusals_say_why", refusals_say_why),
+        ("a_server_that_is_down_is_a_debt", a_server_that_is_down_is_a_debt),
     ];
     let mut failed = Vec::new();
     for (name, test) in all {
@@ -38,6 +39,9 @@ fn a_clients_whole_life() {
             failed.push(name);
         }
     }
+    let (secrets, public) = (bed.secret_values(), bed.everything_public());
+    assert!(secrets.len() > 30 && public.len() > 10_000, "the leak test has something to look for, and where");
+    assert!(!secrets.iter().any(|s| public.contains(s.as_str())), "a secret value is outside of Secrets");
     let log = operator.stop();
     assert!(failed.is_empty(), "failed: {failed:?}; operator log: {log}");
 }
@@ -202,4 +206,21 @@ fn refusals_say_why(w: &World) {
         assert!(refused.contains(says), "{field}: {refused}");
     }
     assert!(w.live().is_empty());
+}
+
+fn a_server_that_is_down_is_a_debt(w: &World) {
+    w.client("c", &json!({}));
+    w.wait("oauthclient/c", "condition=Ready");
+    w.stop_server();
+    w.kubectl(&["delete", "oauthclient/c", "--wait=false"]);
+    w.until("the debt is on record, with the reason", || {
+        w.entry("c")["status"]["retry"]["lastError"].as_str().is_some_and(|e| e.contains("localhost"))
+    });
+    assert!(w.exists("oauthclient/c"), "the object waits for proof");
+    assert!(!w.exists("secret/c-oauth"), "the Secret goes at once");
+    w.start_server();
+    assert_eq!(w.live().len(), 1);
+    w.wait_gone("oauthclient/c");
+    assert!(w.live().is_empty());
+    assert_eq!(w.entry("c")["status"]["evidence"]["level"], "Proven");
 }

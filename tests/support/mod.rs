@@ -85,6 +85,30 @@ impl Bed {
         self.try_kubectl(args).unwrap_or_else(|e| panic!("kubectl {}: {e}", args.join(" ")))
     }
 
+    /// Every secret value that the operator keeps: tokens, client secrets, the lines of private keys.
+    pub fn secret_values(&self) -> Vec<String> {
+        let label = "app.kubernetes.io/managed-by=oauthclient-operator";
+        let text = self.kubectl(&["get", "secrets", "-A", "-l", label, "-o", "json"]);
+        let list: Value = serde_json::from_str(&text).expect("JSON");
+        let mut all = Vec::new();
+        for secret in list["items"].as_array().expect("items") {
+            for key in ["registration_access_token", "client_secret", "private_key.pem"] {
+                let Some(encoded) = secret["data"][key].as_str() else { continue };
+                all.push(encoded.to_owned());
+                let plain = String::from_utf8(BASE64_STANDARD.decode(encoded).expect("base64")).expect("UTF-8");
+                all.extend(plain.lines().filter(|l| l.len() >= 16 && !l.contains("-----")).map(ToOwned::to_owned));
+            }
+        }
+        all
+    }
+
+    /// Everything that people and programs other than Secrets' readers see: objects, events, the operator's log.
+    pub fn everything_public(&self) -> String {
+        let kinds = "events,oauthclients,clientregistrations,authorizationservers,configmaps";
+        let log = std::fs::read_to_string(self.dir.join("operator.log")).unwrap_or_default();
+        log + &self.kubectl(&["get", kinds, "-A", "-o", "yaml"])
+    }
+
     /// Starts the operator, as its ServiceAccount with just its rights.
     pub fn operator(&self, env: &[(&str, &str)]) -> Operator {
         let token =
@@ -170,12 +194,30 @@ impl Drop for Operator {
     }
 }
 
+/// Starts an authorization server that keeps its clients on disk; the process and its issuer.
+fn provider(bed: &Bed, name: &str, port: &str) -> (Child, String) {
+    let mut child = Command::new(bed.get("TESTBED_NODE"))
+        .arg(bed.get("TESTBED_OIDC_SERVER"))
+        .env("PORT", port)
+        .env("TLS_CERT", bed.get("TESTBED_CERT"))
+        .env("TLS_KEY", bed.get("TESTBED_KEY"))
+        .env("INITIAL_ACCESS_TOKEN", TOKEN)
+        .env("STORE_FILE", bed.dir.join(format!("{name}.clients")))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("start an authorization server");
+    let mut ready = String::new();
+    BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut ready).expect("ready");
+    (child, ready.split_whitespace().nth(1).expect("the server's issuer").to_owned())
+}
+
 /// A namespace and an authorization server for one test.
 pub struct World<'a> {
     bed: &'a Bed,
     /// The namespace, and the AuthorizationServer's name.
     pub namespace: String,
-    provider: Child,
+    provider: std::cell::RefCell<Child>,
     issuer: String,
     runtime: tokio::runtime::Runtime,
     http: reqwest::Client,
@@ -185,19 +227,7 @@ impl<'a> World<'a> {
     /// Makes it.
     pub fn new(bed: &'a Bed, name: &str) -> Self {
         let namespace = name.replace('_', "-");
-        let mut provider = Command::new(bed.get("TESTBED_NODE"))
-            .arg(bed.get("TESTBED_OIDC_SERVER"))
-            .env("PORT", "0")
-            .env("TLS_CERT", bed.get("TESTBED_CERT"))
-            .env("TLS_KEY", bed.get("TESTBED_KEY"))
-            .env("INITIAL_ACCESS_TOKEN", TOKEN)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("start an authorization server");
-        let mut ready = String::new();
-        BufReader::new(provider.stdout.take().expect("stdout")).read_line(&mut ready).expect("ready");
-        let issuer = ready.split_whitespace().nth(1).expect("the server's issuer").to_owned();
+        let (provider, issuer) = provider(bed, &namespace, "0");
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let ca = std::fs::read_to_string(bed.get("TESTBED_CA")).expect("read the CA");
         let http = reqwest::Client::builder()
@@ -206,7 +236,7 @@ impl<'a> World<'a> {
             .expect("an HTTP client");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         bed.kubectl(&["create", "namespace", &namespace]);
-        let world = Self { bed, namespace, provider, issuer, runtime, http };
+        let world = Self { bed, namespace, provider: provider.into(), issuer, runtime, http };
         world.apply(&json!({
             "apiVersion": "oauthclient.dev/v1alpha1", "kind": "AuthorizationServer",
             "metadata": {"name": world.namespace},
@@ -220,6 +250,19 @@ impl<'a> World<'a> {
         .expect("make an AuthorizationServer");
         world.wait(&format!("authorizationserver/{}", world.namespace), "condition=Ready");
         world
+    }
+
+    /// Ends the authorization server; its clients are on disk.
+    pub fn stop_server(&self) {
+        let mut provider = self.provider.borrow_mut();
+        let _ = provider.kill();
+        let _ = provider.wait();
+    }
+
+    /// Starts it again, at the same address and with the same clients.
+    pub fn start_server(&self) {
+        let port = self.issuer.rsplit(':').next().expect("a port");
+        *self.provider.borrow_mut() = provider(self.bed, &self.namespace, port).0;
     }
 
     fn apply(&self, object: &Value) -> Result<String, String> {
@@ -390,7 +433,6 @@ impl<'a> World<'a> {
 
 impl Drop for World<'_> {
     fn drop(&mut self) {
-        let _ = self.provider.kill();
-        let _ = self.provider.wait();
+        self.stop_server();
     }
 }
