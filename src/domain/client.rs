@@ -26,8 +26,6 @@ pub enum Published {
         /// Whose, in words.
         whose: String,
     },
-    /// Nothing can be said now.
-    Unknown,
 }
 
 /// Everything known of an OAuthClient.
@@ -349,7 +347,7 @@ fn serve(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Decisi
         (Published::Absent | Published::Outdated, false) => {
             return Decision { step: Step::PublishSecret { entry: name }, status: None, requeue_at: None };
         }
-        (Published::Unknown | Published::Foreign { .. }, false) => return wait(Some(now + TimeDelta::seconds(5))),
+        (Published::Foreign { .. }, false) => return wait(Some(now + TimeDelta::seconds(5))),
     }
     // The Secret holds the newest credential: those that it replaced can go.
     if let Some(old) = o.entries.iter().find(|e| {

@@ -147,7 +147,6 @@ async fn orphan(ctx: &Context, work: &mut Work, message: String, unmanageable: b
 
 async fn backend(ctx: &Context, work: &Work) -> Result<DynamicRegistration, String> {
     let server = &work.observed.spec.server;
-    let http = ctx.servers.of(server).map_err(|e| e.to_string())?;
     let token = match &server.dynamic_registration.initial_access_token {
         None => None,
         Some(reference) => {
@@ -168,10 +167,9 @@ async fn backend(ctx: &Context, work: &Work) -> Result<DynamicRegistration, Stri
         }
     };
     Ok(DynamicRegistration {
-        http,
-        registration_endpoint: server.endpoints.registration_endpoint.clone().unwrap_or_default(),
         initial_access_token: token,
         software_statement: server.dynamic_registration.software_statement.clone(),
+        ..backend_for_management(ctx, work)?
     })
 }
 
@@ -385,7 +383,7 @@ async fn probe_after(ctx: &Context, work: &mut Work) -> Result<(), Error> {
 
 async fn delete(ctx: &Context, work: &mut Work) -> Result<(), Error> {
     let Some(stored) = work.stored.clone() else { return Ok(()) };
-    let backend = match backend_for_deletion(ctx, work) {
+    let backend = match backend_for_management(ctx, work) {
         Ok(backend) => backend,
         Err(why) => return failed(ctx, work, &why, None).await,
     };
@@ -423,7 +421,8 @@ fn answered(work: &mut Work, now: chrono::DateTime<chrono::Utc>, status: u16) {
     deletion.status = Some(status);
 }
 
-fn backend_for_deletion(ctx: &Context, work: &Work) -> Result<DynamicRegistration, String> {
+/// The server as changing and deleting need it: without what registering takes.
+fn backend_for_management(ctx: &Context, work: &Work) -> Result<DynamicRegistration, String> {
     let server = &work.observed.spec.server;
     Ok(DynamicRegistration {
         http: ctx.servers.of(server).map_err(|e| e.to_string())?,
@@ -450,7 +449,7 @@ async fn identify(ctx: &Context, work: &mut Work) -> Result<(), Error> {
 async fn update(ctx: &Context, work: &mut Work) -> Result<(), Error> {
     let Some(stored) = work.stored.clone() else { return Ok(()) };
     let wanted = request::hash(&work.observed.spec.request);
-    let backend = match backend_for_deletion(ctx, work) {
+    let backend = match backend_for_management(ctx, work) {
         Ok(backend) => backend,
         Err(why) => return failed(ctx, work, &why, None).await,
     };
