@@ -1,0 +1,72 @@
+//! The whole life of clients, on a real API server and a real authorization server. One cluster and one operator for
+//! all stories, several of which are told at a time; each has a namespace and an authorization server of its own.
+//! `E2E_ONLY=word` tells only the stories with that word in their name; `E2E_AT_ONCE` sets how many at a time.
+
+mod changes;
+mod ends;
+mod refusals;
+mod secrets;
+mod servers;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::time::Instant;
+
+use support::{Bed, World};
+
+/// A story's name, and how it goes.
+pub type Story = (&'static str, fn(&World));
+
+/// Stories by the names of their functions.
+#[macro_export]
+macro_rules! stories {
+    ($($name:ident),* $(,)?) => { [$((stringify!($name), $name as fn(&$crate::support::World))),*] };
+}
+
+#[test]
+fn a_clients_whole_life() {
+    let only = std::env::var("E2E_ONLY").unwrap_or_default();
+    let at_once: usize = std::env::var("E2E_AT_ONCE").ok().and_then(|n| n.parse().ok()).unwrap_or(4);
+    let all = [ends::STORIES, secrets::STORIES, changes::STORIES, refusals::STORIES, servers::STORIES].concat();
+    let stories: Vec<Story> = all.into_iter().filter(|(name, _)| name.contains(&only)).collect();
+    let bed = Bed::up("e2e");
+    let operator = bed.operator(&[]);
+    let (next, failed) = (Mutex::new(stories.iter()), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..at_once {
+            scope.spawn(|| {
+                loop {
+                    let Some((name, story)) = next.lock().expect("no panic in here").next() else { return };
+                    if !tell(&bed, name, *story) {
+                        failed.lock().expect("no panic in here").push(*name);
+                    }
+                }
+            });
+        }
+    });
+    if only.is_empty() {
+        let (secrets, public) = (bed.secret_values(), bed.everything_public());
+        assert!(secrets.len() > 30 && public.len() > 10_000, "the leak test has something to look for, and where");
+        assert!(!secrets.iter().any(|s| public.contains(s.as_str())), "a secret value is outside of Secrets");
+    }
+    let log = operator.stop();
+    let failed = failed.into_inner().expect("no panic in here");
+    assert!(failed.is_empty(), "failed: {failed:?}; operator log: {log}");
+}
+
+fn tell(bed: &Bed, name: &str, story: fn(&World)) -> bool {
+    let start = Instant::now();
+    let told = catch_unwind(AssertUnwindSafe(|| {
+        let world = World::new(bed, name);
+        let told = catch_unwind(AssertUnwindSafe(|| story(&world))).is_ok();
+        if !told {
+            eprintln!("{}", world.describe());
+        }
+        told
+    }));
+    let told = told.unwrap_or_default();
+    eprintln!("e2e: {name}: {} after {:.1} s", if told { "held" } else { "FAILED" }, start.elapsed().as_secs_f32());
+    told
+}
