@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::api::{Api, DynamicObject, PartialObjectMeta};
-use kube::runtime::controller::{Action, Config, Controller};
-use kube::runtime::reflector::{ObjectRef, Store};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, PartialObjectMeta};
+use kube::runtime::controller::{Action, Config};
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
 
+use super::watch::{self, Key};
 use super::{Context, Error, again, at, write_status};
 use crate::api::{AuthorizationServer, ClientRegistration, MANAGED_BY_LABEL, MANAGER, OAuthClient};
 use crate::domain::client::{Decision, Step, decide};
@@ -25,48 +26,35 @@ const PASS: Duration = Duration::from_secs(60);
 /// Runs the controller until it is told to stop.
 pub async fn run(ctx: Arc<Context>, stop: impl Future<Output = ()> + Send + Sync + 'static) {
     let any = watcher::Config::default();
-    let mut controller = Controller::new(Api::<OAuthClient>::all(ctx.client.clone()), any.clone())
+    let ours = any.clone().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"));
+    let (controller, clients) = watch::controller(&ctx, Api::<OAuthClient>::all(ctx.client.clone()), hangs_on);
+    controller
+        .watches(ctx.ledger(), any.clone(), |entry: ClientRegistration| {
+            let client = &entry.spec.client_ref;
+            Some(ObjectRef::new(&client.name).within(&client.namespace))
+        })
+        .owns(Api::<PartialObjectMeta<Secret>>::all(ctx.client.clone()), ours)
+        .watches(Api::<AuthorizationServer>::all(ctx.client.clone()), any, move |server| {
+            clients.on(&Key::Server(server.name_any()))
+        })
         .with_config(Config::default().concurrency(64))
-        .graceful_shutdown_on(stop);
-    let store = controller.store();
-    controller = controller.watches(ctx.ledger(), any.clone(), |entry: ClientRegistration| {
-        let client = &entry.spec.client_ref;
-        Some(ObjectRef::new(&client.name).within(&client.namespace))
-    });
-    let ours = watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"));
-    controller = controller.owns(Api::<PartialObjectMeta<Secret>>::all(ctx.client.clone()), ours);
-    let clients = store.clone();
-    controller = controller.watches(Api::<AuthorizationServer>::all(ctx.client.clone()), any.clone(), move |server| {
-        let name = server.name_any();
-        matching(&clients, move |c| c.spec.authorization_server_ref.name == name)
-    });
-    let clients = store.clone();
-    controller = controller.watches(Api::<Namespace>::all(ctx.client.clone()), any.clone(), move |namespace| {
-        let name = namespace.name_any();
-        matching(&clients, move |c| c.metadata.namespace.as_deref() == Some(&name))
-    });
-    for resource in ctx.kinds.all() {
-        let clients = store.clone();
-        let kind = resource.kind.clone();
-        controller = controller.watches_with(
-            Api::<PartialObjectMeta<DynamicObject>>::all_with(ctx.client.clone(), resource),
-            resource.clone(),
-            any.clone(),
-            move |workload: PartialObjectMeta<DynamicObject>| {
-                let (namespace, name, kind) = (workload.namespace(), workload.name_any(), kind.clone());
-                matching(&clients, move |c| {
-                    c.metadata.namespace == namespace
-                        && c.spec.workload_ref.as_ref().is_some_and(|w| w.kind == kind && w.name == name)
-                        && c.status.as_ref().is_none_or(|s| s.registration_ref.is_none())
-                })
-            },
-        );
-    }
-    controller.run(reconcile, again, ctx).for_each(|_| std::future::ready(())).await;
+        .graceful_shutdown_on(stop)
+        .run(reconcile, again, ctx)
+        .for_each(|_| std::future::ready(()))
+        .await;
 }
 
-fn matching(clients: &Store<OAuthClient>, wanted: impl Fn(&OAuthClient) -> bool) -> Vec<ObjectRef<OAuthClient>> {
-    clients.state().iter().filter(|c| wanted(c)).map(|c| ObjectRef::from_obj(&**c)).collect()
+/// A client hangs on its namespace and server; on its workload until there is a ledger entry, which then does.
+fn hangs_on(client: &OAuthClient) -> Vec<Key> {
+    let namespace = client.namespace().unwrap_or_default();
+    let waits = client.status.as_ref().is_none_or(|s| s.registration_ref.is_none());
+    let workload = client.spec.workload_ref.as_ref().filter(|_| waits).map(|w| Key::Workload {
+        kind: w.kind.clone(),
+        namespace: namespace.clone(),
+        name: w.name.clone(),
+    });
+    let server = Key::Server(client.spec.authorization_server_ref.name.clone());
+    workload.into_iter().chain([server, Key::Namespace(namespace)]).collect()
 }
 
 async fn reconcile(client: Arc<OAuthClient>, ctx: Arc<Context>) -> Result<Action, Error> {

@@ -9,6 +9,7 @@ pub mod faults;
 pub mod proof;
 pub mod registration;
 pub mod servers;
+mod watch;
 
 use std::sync::Arc;
 

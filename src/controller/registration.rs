@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Api, DynamicObject, PartialObjectMeta};
-use kube::runtime::controller::{Action, Config, Controller};
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::api::Api;
+use kube::runtime::controller::{Action, Config};
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
 
+use super::watch::{self, Key};
 use super::{Context, Error, again, at};
 use crate::api::{ClientRegistration, OAuthClient};
 use crate::domain::client::entry_names;
@@ -29,52 +29,34 @@ const PASS: Duration = Duration::from_secs(120);
 
 /// Runs the controller until it is told to stop.
 pub async fn run(ctx: Arc<Context>, stop: impl Future<Output = ()> + Send + Sync + 'static) {
-    let any = watcher::Config::default();
-    let mut controller = Controller::new(ctx.ledger(), any.clone())
-        .with_config(Config::default().concurrency(256))
-        .graceful_shutdown_on(stop);
-    let store = controller.store();
+    let (controller, _) = watch::controller(&ctx, ctx.ledger(), hangs_on);
     let namespace = ctx.namespace.clone();
-    controller = controller.watches(Api::<OAuthClient>::all(ctx.client.clone()), any.clone(), move |client| {
-        let known = client.status.as_ref().and_then(|s| s.registration_ref.as_ref()).map_or(1, |r| r.attempt);
-        let namespace = namespace.clone();
-        let names: Vec<_> = entry_names(&client.uid().unwrap_or_default(), known).take(6).collect();
-        names.into_iter().map(move |(_, name)| ObjectRef::new(&name).within(&namespace))
-    });
-    let entries = store.clone();
-    controller = controller.watches(Api::<Namespace>::all(ctx.client.clone()), any.clone(), move |namespace| {
-        let name = namespace.name_any();
-        matching(&entries, move |e| e.spec.client_ref.namespace == name)
-    });
-    for resource in ctx.kinds.all() {
-        let entries = store.clone();
-        let kind = resource.kind.clone();
-        controller = controller.watches_with(
-            Api::<PartialObjectMeta<DynamicObject>>::all_with(ctx.client.clone(), resource),
-            resource.clone(),
-            any.clone(),
-            move |workload: PartialObjectMeta<DynamicObject>| {
-                let (namespace, name, kind) =
-                    (workload.namespace().unwrap_or_default(), workload.name_any(), kind.clone());
-                matching(&entries, move |e| {
-                    e.is_live()
-                        && e.spec.client_ref.namespace == namespace
-                        && e.spec
-                            .workload
-                            .as_ref()
-                            .is_some_and(|w| w.reference.kind == kind && w.reference.name == name)
-                })
-            },
-        );
-    }
-    controller.run(reconcile, again, ctx).for_each(|_| std::future::ready(())).await;
+    controller
+        .watches(Api::<OAuthClient>::all(ctx.client.clone()), watcher::Config::default(), move |client| {
+            let known = client.status.as_ref().and_then(|s| s.registration_ref.as_ref()).map_or(1, |r| r.attempt);
+            let namespace = namespace.clone();
+            let names: Vec<_> = entry_names(&client.uid().unwrap_or_default(), known).take(6).collect();
+            names.into_iter().map(move |(_, name)| ObjectRef::new(&name).within(&namespace))
+        })
+        .with_config(Config::default().concurrency(256))
+        .graceful_shutdown_on(stop)
+        .run(reconcile, again, ctx)
+        .for_each(|_| std::future::ready(()))
+        .await;
 }
 
-fn matching(
-    entries: &Store<ClientRegistration>,
-    wanted: impl Fn(&ClientRegistration) -> bool,
-) -> Vec<ObjectRef<ClientRegistration>> {
-    entries.state().iter().filter(|e| wanted(e)).map(|e| ObjectRef::from_obj(&**e)).collect()
+/// A live entry hangs on its client's namespace and workload; a final one on nothing.
+fn hangs_on(entry: &ClientRegistration) -> Vec<Key> {
+    if !entry.is_live() {
+        return Vec::new();
+    }
+    let namespace = entry.spec.client_ref.namespace.clone();
+    let workload = entry.spec.workload.as_ref().map(|w| Key::Workload {
+        kind: w.reference.kind.clone(),
+        namespace: namespace.clone(),
+        name: w.reference.name.clone(),
+    });
+    workload.into_iter().chain([Key::Namespace(namespace)]).collect()
 }
 
 async fn reconcile(entry: Arc<ClientRegistration>, ctx: Arc<Context>) -> Result<Action, Error> {
