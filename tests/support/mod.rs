@@ -46,7 +46,7 @@ impl Bed {
         let bed = Self { dir, env };
         bed.kubectl(&["apply", "-f", &root().join("crds").to_string_lossy()]);
         bed.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
-        bed.kubectl(&["apply", "-f", &root().join("deploy/operator.yaml").to_string_lossy()]);
+        bed.kubectl(&["apply", "-f", &root().join("deploy").to_string_lossy()]);
         let token = format!("--from-literal=token={TOKEN}");
         bed.kubectl(&["-n", "oauthclient-system", "create", "secret", "generic", "corp-registration", &token]);
         // The garbage collector looks for new kinds every half minute; a restart makes it look now.
