@@ -1,9 +1,16 @@
 //! The registration controller: the only one that talks to authorization servers about clients.
 
 mod act;
+mod keep;
 mod observe;
-pub(super) use observe::namespace;
+mod probe;
 mod record;
+mod register;
+mod revoke;
+mod say;
+mod server;
+mod update;
+pub(super) use observe::namespace;
 
 use std::sync::Arc;
 use std::time::Duration;

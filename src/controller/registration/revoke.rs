@@ -1,0 +1,63 @@
+//! Asking the server to delete the client, and who the server is.
+
+use super::observe::Work;
+use super::say::failed;
+use super::{record, server};
+use crate::authorization_server::{Backend, CallError, discovery};
+use crate::controller::{Context, Error, faults};
+use crate::domain::registration::deletion_follows;
+
+/// Asks for the deletion, with the intent on record before.
+pub(super) async fn delete(ctx: &Context, work: &mut Work) -> Result<(), Error> {
+    let Some(stored) = work.stored.clone() else { return Ok(()) };
+    let backend = match server::for_managing(ctx, work) {
+        Ok(backend) => backend,
+        Err(why) => return failed(ctx, work, &why, None).await,
+    };
+    let asked = work.observed.status.deletion.as_ref().and_then(|d| d.asked_at);
+    let now = ctx.clock.now();
+    if asked.is_none() && deletion_follows(&work.observed, now) {
+        work.observed.status.deletion.get_or_insert_default().asked_at = Some(now);
+        record::status(ctx, work, now).await?;
+    }
+    faults::point("before-delete");
+    let outcome = backend.delete(&stored.management).await;
+    faults::point("after-delete");
+    let now = ctx.clock.now();
+    match outcome {
+        Ok(status) => answered(work, now, status),
+        Err(CallError::Refused(refusal)) => answered(work, now, refusal.status),
+        Err(CallError::Inconclusive { why, may_have_acted, retry_after }) => {
+            let deletion = work.observed.status.deletion.get_or_insert_default();
+            // What was certainly not sent is no deletion; an older one that may have been stays on record.
+            if !may_have_acted && work.observed.status.retry.is_none() {
+                deletion.asked_at = None;
+            } else if may_have_acted {
+                deletion.asked_at = deletion.asked_at.or(Some(now));
+            }
+            return failed(ctx, work, &why, retry_after).await;
+        }
+    }
+    work.observed.pass.deleted = true;
+    Ok(())
+}
+
+fn answered(work: &mut Work, now: chrono::DateTime<chrono::Utc>, status: u16) {
+    let deletion = work.observed.status.deletion.get_or_insert_default();
+    deletion.answered_at = Some(now);
+    deletion.status = Some(status);
+}
+
+/// Finds out whether the server has the signing keys of the one that registered the client.
+pub(super) async fn identify(ctx: &Context, work: &mut Work) -> Result<(), Error> {
+    let server = &work.observed.spec.server;
+    let known = &server.endpoints.key_thumbprints;
+    let same = match ctx.servers.of(server) {
+        Ok(http) => discovery::discover(&http, &server.issuer)
+            .await
+            .is_ok_and(|m| m.key_thumbprints.iter().any(|k| known.contains(k))),
+        Err(_) => false,
+    };
+    work.observed.pass.same_server = Some(same);
+    Ok(())
+}

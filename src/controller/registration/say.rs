@@ -1,0 +1,61 @@
+//! What is said of an entry: failures and possible orphans, on record; one audit line for every change of its state.
+
+use std::time::Duration;
+
+use super::observe::Work;
+use super::record;
+use crate::api::{Phase, PossibleOrphan};
+use crate::controller::{Context, Error};
+use crate::domain::{backoff, names};
+
+/// One audit line: who, what, where, why and how well known.
+pub(super) fn audit(work: &Work, action: &str) {
+    let (spec, s) = (&work.observed.spec, &work.observed.status);
+    tracing::info!(
+        target: "audit",
+        action,
+        namespace = spec.client_ref.namespace,
+        client = spec.client_ref.name,
+        owner = spec.owner.email,
+        server = spec.server.name,
+        entry = work.observed.name,
+        client_id = s.client_id.as_deref().unwrap_or_default(),
+        reason = s.end.as_ref().map(|e| e.reason.as_str()).unwrap_or_default(),
+        evidence = s.evidence.as_ref().map(|e| e.level.as_str()).unwrap_or_default(),
+    );
+}
+
+/// Puts a failure on record, with back-off.
+pub(super) async fn failed(ctx: &Context, work: &mut Work, why: &str, asked: Option<Duration>) -> Result<(), Error> {
+    let now = ctx.clock.now();
+    let s = &mut work.observed.status;
+    s.retry = Some(backoff::failed(&work.observed.name, s.retry.as_ref(), now, why, asked));
+    record::status(ctx, work, now).await?;
+    let reason = if work.observed.status.end.is_some() { "RevocationFailing" } else { "RegistrationFailing" };
+    if let Some(client) = &work.client {
+        ctx.tell(client, true, reason, why).await;
+    }
+    Ok(())
+}
+
+/// Puts on record that a client may exist which this entry cannot revoke.
+pub(super) async fn orphan(ctx: &Context, work: &mut Work, message: String, unmanageable: bool) -> Result<(), Error> {
+    let now = ctx.clock.now();
+    let marker = names::marker(&work.observed.spec.installation, &work.observed.name);
+    let message = format!("{message}; look for client_name {marker} at {}", work.observed.spec.server.issuer);
+    let s = &mut work.observed.status;
+    s.phase = Phase::PossibleOrphan;
+    s.possible_orphan = Some(PossibleOrphan { since: now, message: message.clone(), unmanageable });
+    s.retry = None;
+    record::status(ctx, work, now).await?;
+    audit(work, "possible-orphan");
+    if let Some(client) = &work.client {
+        ctx.tell(client, true, "PossibleOrphan", &message).await;
+    }
+    Ok(())
+}
+
+/// What a server said besides its error code, for the end of a sentence.
+pub(super) fn said(description: Option<&str>) -> String {
+    description.map(|d| format!(": {d}")).unwrap_or_default()
+}

@@ -1,0 +1,65 @@
+//! Changing a client in place.
+
+use super::act::act;
+use super::observe::{Work, management};
+use super::say::{audit, failed, said};
+use super::{keep, record, server};
+use crate::api::{EndReason, FailedChange};
+use crate::authorization_server::keys::ClientKey;
+use crate::authorization_server::{Backend, CallError};
+use crate::controller::{Context, Error, doing, faults};
+use crate::domain::registration::Step;
+use crate::domain::request;
+use crate::kubernetes::management_secret::{self, Stored};
+
+/// Replaces the client's metadata (RFC 7592 section 2.2); whatever fails leaves it as it was.
+pub(super) async fn update(ctx: &Context, work: &mut Work) -> Result<(), Error> {
+    let Some(stored) = work.stored.clone() else { return Ok(()) };
+    let wanted = request::hash(&work.observed.spec.request);
+    let backend = match server::for_managing(ctx, work) {
+        Ok(backend) => backend,
+        Err(why) => return failed(ctx, work, &why, None).await,
+    };
+    let jwks = stored.private_key.as_ref().and_then(|pem| ClientKey::from_pem(pem).ok()).map(|key| key.public_jwks());
+    let metadata = server::metadata(work, jwks);
+    faults::point("before-put");
+    let outcome = backend.update(&stored.management, &metadata, stored.client_secret.as_ref()).await;
+    faults::point("after-put");
+    match outcome {
+        Ok(updated) => {
+            let stored = Stored {
+                management: updated.management,
+                client_secret: updated.client_secret.or(stored.client_secret),
+                private_key: stored.private_key,
+                applied: wanted,
+                grant: management_secret::grant(&updated.granted),
+            };
+            keep::changed(ctx, &work.observed.name, &stored)
+                .await
+                .map_err(doing("store a rotated registration access token"))?;
+            if let Some(excess) = request::granted_too_much(&work.observed.spec.request, &stored.grant) {
+                tracing::warn!(entry = work.observed.name, excess, "a changed client was granted more than asked");
+                work.observed.status.end = None;
+                let end = crate::api::End {
+                    reason: EndReason::GrantedTooMuch,
+                    message: format!("the server granted more than was asked: {excess}"),
+                    at: ctx.clock.now(),
+                };
+                work.stored = Some(stored);
+                return Box::pin(act(ctx, work, Step::RecordEnd(end))).await;
+            }
+            work.observed.management = management(&work.entry, &stored);
+            work.stored = Some(stored);
+            audit(work, "changed");
+            Ok(())
+        }
+        Err(CallError::Refused(refusal)) => {
+            let now = ctx.clock.now();
+            let unsupported = matches!(refusal.status, 404 | 405 | 501);
+            let message = format!("{refusal}{}; the client goes on as it was", said(refusal.description.as_deref()));
+            work.observed.status.failed_change = Some(FailedChange { request: wanted, unsupported, message });
+            record::status(ctx, work, now).await
+        }
+        Err(CallError::Inconclusive { why, retry_after, .. }) => failed(ctx, work, &why, retry_after).await,
+    }
+}
