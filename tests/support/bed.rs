@@ -1,0 +1,131 @@
+//! A cluster with the operator's CRDs and rights.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::Value;
+
+use super::provider::TOKEN;
+use super::proxy::Proxy;
+use super::root;
+
+/// A cluster with the operator's CRDs and rights.
+pub struct Bed {
+    name: String,
+    dir: PathBuf,
+    env: BTreeMap<String, String>,
+}
+
+impl Bed {
+    /// Starts a cluster of its own.
+    pub fn up(name: &str) -> Self {
+        let dir = root().join("target").join(format!("testbed-{name}"));
+        let testbed = root().join("tests/testbed/testbed");
+        let done = Command::new(&testbed)
+            .args(["up", "--dir"])
+            .arg(&dir)
+            .env("TESTBED_USE_KUBECONFIG", "0")
+            .status()
+            .expect("run the test bed");
+        assert!(done.success(), "the test bed did not start");
+        let text = std::fs::read_to_string(dir.join("env")).expect("read the bed's env");
+        let env = text
+            .lines()
+            .filter_map(|l| l.split_once('='))
+            .map(|(k, v)| (k.to_owned(), v.trim_matches('\'').to_owned()))
+            .collect();
+        let bed = Self { name: name.to_owned(), dir, env };
+        bed.kubectl(&["apply", "-f", &root().join("crds").to_string_lossy()]);
+        bed.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
+        bed.kubectl(&["apply", "-f", &root().join("deploy").to_string_lossy()]);
+        let token = format!("--from-literal=token={TOKEN}");
+        bed.kubectl(&["-n", "oauthclient-system", "create", "secret", "generic", "corp-registration", &token]);
+        // The garbage collector looks for new kinds every half minute; a restart makes it look now.
+        let done = Command::new(&testbed).args(["restart", "kube-controller-manager", "--dir"]).arg(&bed.dir).status();
+        assert!(done.is_ok_and(|s| s.success()));
+        bed
+    }
+
+    /// Its folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The CA of everything here, in PEM.
+    pub fn ca(&self) -> String {
+        std::fs::read_to_string(self.get("TESTBED_CA")).expect("read the CA")
+    }
+
+    /// A proxy with the bed's certificate, that points nowhere yet.
+    pub fn proxy(&self) -> Proxy {
+        Proxy::new(self.get("TESTBED_CERT").as_ref(), self.get("TESTBED_KEY").as_ref(), &self.ca())
+    }
+
+    /// A value of the bed's environment.
+    pub fn get(&self, key: &str) -> &str {
+        &self.env[key]
+    }
+
+    /// Runs kubectl as the administrator; its output, or what it said.
+    pub fn try_kubectl(&self, args: &[&str]) -> Result<String, String> {
+        self.kubectl_with(args, None)
+    }
+
+    /// Runs kubectl as the administrator with something on its standard input.
+    pub fn kubectl_with(&self, args: &[&str], input: Option<&str>) -> Result<String, String> {
+        use std::io::Write;
+        let mut child = Command::new(self.get("KUBECTL"))
+            .args(args)
+            .env("KUBECONFIG", self.get("KUBECONFIG"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("run kubectl");
+        child.stdin.take().expect("stdin").write_all(input.unwrap_or_default().as_bytes()).ok();
+        let out = child.wait_with_output().expect("kubectl");
+        let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+        if out.status.success() { Ok(text(&out.stdout)) } else { Err(text(&out.stderr)) }
+    }
+
+    /// Runs kubectl as the administrator.
+    pub fn kubectl(&self, args: &[&str]) -> String {
+        self.try_kubectl(args).unwrap_or_else(|e| panic!("kubectl {}: {e}", args.join(" ")))
+    }
+
+    /// Every secret value that the operator keeps: tokens, client secrets, the lines of private keys.
+    pub fn secret_values(&self) -> Vec<String> {
+        let label = "app.kubernetes.io/managed-by=oauthclient-operator";
+        let text = self.kubectl(&["get", "secrets", "-A", "-l", label, "-o", "json"]);
+        let list: Value = serde_json::from_str(&text).expect("JSON");
+        let mut all = Vec::new();
+        for secret in list["items"].as_array().expect("items") {
+            for key in ["registration_access_token", "client_secret", "private_key.pem"] {
+                let Some(encoded) = secret["data"][key].as_str() else { continue };
+                all.push(encoded.to_owned());
+                let plain = String::from_utf8(BASE64_STANDARD.decode(encoded).expect("base64")).expect("UTF-8");
+                all.extend(plain.lines().filter(|l| l.len() >= 16 && !l.contains("-----")).map(ToOwned::to_owned));
+            }
+        }
+        all
+    }
+
+    /// Everything that people and programs other than Secrets' readers see: objects, events, the operator's log.
+    pub fn everything_public(&self) -> String {
+        let kinds = "events,oauthclients,clientregistrations,authorizationservers,configmaps";
+        let log = std::fs::read_to_string(self.dir.join("operator.log")).unwrap_or_default();
+        log + &self.kubectl(&["get", kinds, "-A", "-o", "yaml"])
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        let log = self.dir.join("operator.log");
+        let _ = std::fs::copy(log, root().join(format!("target/operator-of-the-last-run-of-{}.log", self.name)));
+        let testbed = root().join("tests/testbed/testbed");
+        let _ = Command::new(testbed).args(["down", "--dir"]).arg(&self.dir).status();
+    }
+}

@@ -1,0 +1,155 @@
+//! A world's authorization server: a real one, alone or behind a proxy that lies.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::proxy::Proxy;
+use super::{Bed, World};
+
+/// What registering takes.
+pub const TOKEN: &str = "initial-access-token-of-the-tests";
+
+/// An authorization server that keeps its clients on disk.
+pub struct Provider {
+    child: Child,
+    /// What it calls itself.
+    pub issuer: String,
+    /// Where it listens.
+    pub address: String,
+}
+
+impl Provider {
+    /// Starts one that keeps its clients under this name; `behind`: the URL of the proxy before it.
+    pub fn start(bed: &Bed, name: &str, port: &str, behind: Option<&str>) -> Self {
+        let mut command = Command::new(bed.get("TESTBED_NODE"));
+        command
+            .arg(bed.get("TESTBED_OIDC_SERVER"))
+            .env("PORT", port)
+            .env("TLS_CERT", bed.get("TESTBED_CERT"))
+            .env("TLS_KEY", bed.get("TESTBED_KEY"))
+            .env("INITIAL_ACCESS_TOKEN", TOKEN)
+            .env("STORE_FILE", bed.dir().join(format!("{name}.clients")))
+            .envs(behind.map(|url| ("ISSUER", url)));
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("start an authorization server");
+        let mut ready = String::new();
+        BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut ready).expect("ready");
+        // ready ISSUER on ADDRESS
+        let words: Vec<&str> = ready.split_whitespace().collect();
+        Self { child, issuer: words[1].to_owned(), address: format!("https://{}", words[3]) }
+    }
+
+    fn port(&self) -> &str {
+        self.address.rsplit(':').next().expect("a port")
+    }
+
+    fn stop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl World<'_> {
+    /// The proxy between the operator and the authorization server.
+    pub fn proxy(&self) -> &Proxy {
+        self.proxy.as_ref().expect("this world has a proxy")
+    }
+
+    /// Ends the authorization server; its clients are on disk.
+    pub fn stop_server(&self) {
+        self.provider.borrow_mut().stop();
+    }
+
+    /// Starts it again, at the same address and with the same clients.
+    pub fn start_server(&self) {
+        let mut provider = self.provider.borrow_mut();
+        let started = Provider::start(self.bed, &self.namespace, provider.port(), self.behind());
+        *provider = started;
+    }
+
+    /// Another server, which calls itself like this world's and knows nobody.
+    pub fn another_server(&self) -> Provider {
+        Provider::start(self.bed, &format!("{}-another", self.namespace), "0", self.behind())
+    }
+
+    /// A proxy that points nowhere yet.
+    pub fn another_proxy(&self) -> Proxy {
+        self.bed.proxy()
+    }
+
+    /// A further server, behind a proxy of its own.
+    pub fn another_server_behind(&self, proxy: &Proxy) -> Provider {
+        let provider = Provider::start(self.bed, &format!("{}-further", self.namespace), "0", Some(&proxy.url));
+        proxy.point_at(&provider.address);
+        provider
+    }
+
+    /// Where the authorization server itself listens.
+    pub fn server_address(&self) -> String {
+        self.provider.borrow().address.clone()
+    }
+
+    fn behind(&self) -> Option<&str> {
+        self.proxy.as_ref().map(|p| p.url.as_str())
+    }
+
+    /// Applies an AuthorizationServer of this name for this world's server, with these members instead of the usual.
+    pub fn authorization_server(&self, name: &str, members: &Value) {
+        let token = json!({"secretName": "corp-registration", "key": "token"});
+        let mut spec = json!({
+            "issuer": self.provider.borrow().issuer,
+            "backend": {"dynamicRegistration": {"initialAccessToken": token}},
+            "tls": {"caBundle": self.bed.ca()},
+            "allowedNamespaces": {"names": [self.namespace]},
+        });
+        for (key, value) in members.as_object().expect("members") {
+            spec[key] = value.clone();
+        }
+        self.apply(&json!({
+            "apiVersion": "oauthclient.dev/v1alpha1", "kind": "AuthorizationServer",
+            "metadata": {"name": name}, "spec": spec,
+        }))
+        .expect("make an AuthorizationServer");
+    }
+
+    /// The clients that live at the server, asked behind the proxy's back.
+    pub fn live(&self) -> Vec<Value> {
+        self.live_at(&self.server_address())
+    }
+
+    /// The clients that live at a server that listens there.
+    pub fn live_at(&self, address: &str) -> Vec<Value> {
+        let url = format!("{address}/test/clients");
+        self.runtime.block_on(async { self.http.get(url).send().await.expect("ask").json().await.expect("JSON") })
+    }
+
+    /// Gets a token with what is in a Secret.
+    pub fn token(&self, secret: &str) -> Result<String, String> {
+        self.token_with(&self.secret(secret))
+    }
+
+    /// Gets a token with these credentials.
+    pub fn token_with(&self, secret: &BTreeMap<String, String>) -> Result<String, String> {
+        let form = [("grant_type", "client_credentials"), ("scope", secret["scopes"].as_str())];
+        self.runtime.block_on(async {
+            let request = self.http.post(&secret["token_endpoint"]).form(&form);
+            let answer = request
+                .basic_auth(&secret["client_id"], Some(&secret["client_secret"]))
+                .send()
+                .await
+                .map_err(|e| e.to_string())?;
+            let status = answer.status();
+            let body: Value = answer.json().await.map_err(|e| e.to_string())?;
+            body["access_token"].as_str().map(ToOwned::to_owned).ok_or_else(|| status.to_string())
+        })
+    }
+}

@@ -1,0 +1,249 @@
+//! A namespace and an authorization server for one test.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+
+use super::proxy::Proxy;
+use super::{Bed, PATIENCE, Provider};
+
+/// A namespace and an authorization server for one test.
+pub struct World<'a> {
+    pub(super) bed: &'a Bed,
+    /// The namespace, and the AuthorizationServer's name.
+    pub namespace: String,
+    pub(super) provider: RefCell<Provider>,
+    pub(super) proxy: Option<Proxy>,
+    pub(super) runtime: tokio::runtime::Runtime,
+    pub(super) http: reqwest::Client,
+}
+
+impl<'a> World<'a> {
+    /// Makes it.
+    pub fn new(bed: &'a Bed, name: &str) -> Self {
+        Self::make(bed, name, None)
+    }
+
+    /// Makes it with a proxy between the operator and the authorization server.
+    pub fn behind_a_proxy(bed: &'a Bed, name: &str) -> Self {
+        Self::make(bed, name, Some(bed.proxy()))
+    }
+
+    fn make(bed: &'a Bed, name: &str, proxy: Option<Proxy>) -> Self {
+        let namespace = name.replace('_', "-");
+        let provider = Provider::start(bed, &namespace, "0", proxy.as_ref().map(|p| p.url.as_str()));
+        if let Some(proxy) = &proxy {
+            proxy.point_at(&provider.address);
+        }
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .tls_certs_only([reqwest::Certificate::from_pem(bed.ca().as_bytes()).expect("the CA")])
+            // Nobody tends to idle connections between calls: a server that closes one would break the next call.
+            .pool_max_idle_per_host(0)
+            .build()
+            .expect("an HTTP client");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        bed.kubectl(&["create", "namespace", &namespace]);
+        let world = Self { bed, namespace, provider: provider.into(), proxy, runtime, http };
+        world.authorization_server(&world.namespace, &json!({}));
+        world.wait(&format!("authorizationserver/{}", world.namespace), "condition=Ready");
+        world
+    }
+
+    /// Applies an object, in this namespace where it has one.
+    pub fn apply(&self, object: &Value) -> Result<String, String> {
+        self.bed.kubectl_with(&["-n", &self.namespace, "apply", "-f", "-"], Some(&object.to_string()))
+    }
+
+    /// kubectl in this namespace.
+    pub fn try_kubectl(&self, args: &[&str]) -> Result<String, String> {
+        let all: Vec<&str> =
+            if args.contains(&"-n") { args.to_vec() } else { [&["-n", &self.namespace], args].concat() };
+        self.bed.try_kubectl(&all)
+    }
+
+    /// kubectl in this namespace.
+    pub fn kubectl(&self, args: &[&str]) -> String {
+        self.try_kubectl(args).unwrap_or_else(|e| panic!("kubectl {}: {e}", args.join(" ")))
+    }
+
+    /// Applies an OAuthClient with these members instead of the usual ones.
+    pub fn try_client(&self, name: &str, members: &Value) -> Result<String, String> {
+        let mut spec = json!({
+            "authorizationServerRef": {"name": self.namespace},
+            "owner": {"team": "data", "email": "data@corp.example"},
+            "purpose": "A test",
+            "scopes": ["reports.read"],
+            "lifetime": {"ttl": "1h"},
+        });
+        for (key, value) in members.as_object().expect("members") {
+            spec[key] = value.clone();
+        }
+        self.apply(&json!({
+            "apiVersion": "oauthclient.dev/v1alpha1", "kind": "OAuthClient",
+            "metadata": {"name": name}, "spec": spec,
+        }))
+    }
+
+    /// As [`World::try_client`]; it must be taken.
+    pub fn client(&self, name: &str, members: &Value) {
+        self.try_client(name, members).expect("an OAuthClient that is valid");
+    }
+
+    /// Applies a Job whose pod runs like this.
+    pub fn job(&self, name: &str, run: &str) {
+        self.apply(&json!({
+            "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name},
+            "spec": {"template": {
+                "metadata": {"annotations": {"testbed.oauthclient.dev/run": run}},
+                "spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "none.example/none"}]},
+            }},
+        }))
+        .expect("a Job");
+    }
+
+    /// Lets a Job's running pods complete.
+    pub fn finish_job(&self, name: &str) {
+        let selector = format!("batch.kubernetes.io/job-name={name}");
+        self.until("the Job has a pod", || !self.kubectl(&["get", "pods", "-l", &selector, "-o", "name"]).is_empty());
+        self.kubectl(&["annotate", "pods", "-l", &selector, "--overwrite", "testbed.oauthclient.dev/run=complete"]);
+    }
+
+    /// Waits for a condition.
+    pub fn wait(&self, object: &str, what: &str) {
+        let timeout = format!("--timeout={}s", PATIENCE.as_secs());
+        self.kubectl(&["wait", object, &format!("--for={what}"), &timeout]);
+    }
+
+    /// Waits until an object is gone.
+    pub fn wait_gone(&self, object: &str) {
+        self.until(&format!("{object} is gone"), || !self.exists(object));
+    }
+
+    /// Waits until this holds.
+    pub fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !holds() {
+            assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
+            self.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(150)).await });
+        }
+    }
+
+    /// Whether an object exists.
+    pub fn exists(&self, object: &str) -> bool {
+        !self.kubectl(&["get", object, "--ignore-not-found", "-o", "name"]).is_empty()
+    }
+
+    /// An object.
+    pub fn get(&self, object: &str) -> Value {
+        serde_json::from_str(&self.kubectl(&["get", object, "-o", "json"])).expect("JSON")
+    }
+
+    /// A merge patch.
+    pub fn patch(&self, object: &str, patch: &Value) {
+        self.kubectl(&["patch", object, "--type=merge", "-p", &patch.to_string()]);
+    }
+
+    /// A Secret's data.
+    pub fn secret(&self, name: &str) -> BTreeMap<String, String> {
+        let Ok(text) = self.try_kubectl(&["get", "secret", name, "-o", "json"]) else { return BTreeMap::new() };
+        let secret: Value = serde_json::from_str(&text).expect("JSON");
+        let data = secret["data"].as_object().cloned().unwrap_or_default();
+        data.into_iter()
+            .map(|(k, v)| {
+                let bytes = BASE64_STANDARD.decode(v.as_str().expect("text")).expect("base64");
+                (k, String::from_utf8(bytes).expect("UTF-8"))
+            })
+            .collect()
+    }
+
+    /// The newest ledger entry of a client.
+    pub fn entry(&self, client: &str) -> Value {
+        self.entries(client).pop().expect("an entry")
+    }
+
+    /// The ledger entries of a client, oldest attempt first.
+    pub fn entries(&self, client: &str) -> Vec<Value> {
+        let mut all = self.ledger();
+        all.retain(|e| e["spec"]["clientRef"]["name"] == client);
+        all.sort_by_key(|e| e["spec"]["attempt"].as_u64());
+        all
+    }
+
+    /// The ledger entries of this namespace.
+    pub fn ledger(&self) -> Vec<Value> {
+        let selector = format!("oauthclient.dev/client-namespace={}", self.namespace);
+        let text =
+            self.kubectl(&["-n", "oauthclient-system", "get", "clientregistrations", "-l", &selector, "-o", "json"]);
+        let list: Value = serde_json::from_str(&text).expect("JSON");
+        list["items"].as_array().expect("items").clone()
+    }
+
+    /// A condition of an object; null when it has none of this type.
+    pub fn condition(&self, object: &str, type_: &str) -> Value {
+        let found = self.get(object);
+        let all = found["status"]["conditions"].as_array();
+        all.and_then(|all| all.iter().find(|c| c["type"] == type_)).cloned().unwrap_or_default()
+    }
+
+    /// Waits until a condition of an object is this, for this reason; its message.
+    pub fn wait_reason(&self, object: &str, type_: &str, status: &str, reason: &str) -> String {
+        let mut found = Value::Null;
+        self.until(&format!("{object} has {type_}={status} because of {reason}"), || {
+            found = self.condition(object, type_);
+            found["status"] == status && found["reason"] == reason
+        });
+        found["message"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Waits for an event about an OAuthClient with this reason; what it says.
+    pub fn wait_event(&self, client: &str, reason: &str) -> String {
+        let selector = format!("reason={reason},involvedObject.name={client}");
+        let mut note = String::new();
+        self.until(&format!("an event {reason} about {client}"), || {
+            note =
+                self.kubectl(&["get", "events", "--field-selector", &selector, "-o", "jsonpath={.items[*].message}"]);
+            !note.is_empty()
+        });
+        note
+    }
+
+    /// Names of clients that live at the server and that no ledger entry reports: as registered, as being revoked,
+    /// or as a possible orphan.
+    pub fn unreported(&self) -> Vec<String> {
+        let ledger = self.ledger();
+        let known = ledger.iter().filter(|e| {
+            matches!(e["status"]["phase"].as_str(), Some("Registering" | "Registered" | "Revoking" | "PossibleOrphan"))
+        });
+        let known: Vec<&str> = known.filter_map(|e| e["metadata"]["name"].as_str()).collect();
+        let live = self.live();
+        let names = live.iter().map(|c| c["client_name"].as_str().unwrap_or_default().to_owned());
+        names.filter(|n| !known.iter().any(|k| n.ends_with(k))).collect()
+    }
+
+    /// A file of this test's own, in the bed's folder.
+    pub fn scratch(&self, name: &str) -> String {
+        self.bed.dir().join(name).to_string_lossy().into_owned()
+    }
+
+    /// What there is, for a failure.
+    pub fn describe(&self) -> String {
+        let clients = self.try_kubectl(&["get", "oauthclients", "-o", "yaml"]);
+        let selector = format!("oauthclient.dev/client-namespace={}", self.namespace);
+        let entries = self.try_kubectl(&[
+            "-n",
+            "oauthclient-system",
+            "get",
+            "clientregistrations",
+            "-l",
+            &selector,
+            "-o",
+            "yaml",
+        ]);
+        format!("{clients:?}\n{entries:?}").replace("\\n", "\n")
+    }
+}
