@@ -76,7 +76,10 @@ pub fn weigh(grounds: &Grounds) -> Result<Evidence, String> {
     let (level, statement) = match (&grounds.before, &grounds.after, &grounds.never_existed) {
         (Some(before), Some(after), Some(control)) => match verdict(after, &before.answer, control) {
             Verdict::Accepted => {
-                return Err("the credential is still accepted after the deletion".into());
+                let refused = grounds.deletion.status.filter(|_| !taken).map_or_else(String::new, |s| {
+                    format!("; the deletion was refused with {s}: the registration access token may have been replaced by an answer that was lost, or something before the server refuses it. If this lasts, delete the client at the server by hand")
+                });
+                return Err(format!("the credential is still accepted after the deletion{refused}"));
             }
             Verdict::Unclear => (
                 EvidenceLevel::Unverifiable,
@@ -93,6 +96,11 @@ pub fn weigh(grounds: &Grounds) -> Result<Evidence, String> {
                     (
                         EvidenceLevel::Proven,
                         "a deletion was sent whose answer was lost; the same server, by its signing keys, now refuses the registration token and the credential that it accepted before, like those of a client that never existed",
+                    )
+                } else if fresh(asked_at) && !taken {
+                    (
+                        EvidenceLevel::Unverifiable,
+                        "the server refuses the deletion and the credential, but was not shown by its signing keys to be the one that registered the client; look whether another server stands in its place",
                     )
                 } else if taken {
                     (

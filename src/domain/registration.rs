@@ -2,8 +2,10 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::api::{ClientRegistrationSpec, ClientRegistrationStatus, End, EndReason, Evidence, Phase, ProbeRecord};
-use crate::domain::ends::{self, Circumstances};
+use crate::api::{
+    Acceptance, ClientRegistrationSpec, ClientRegistrationStatus, End, EndReason, Evidence, Phase, ProbeRecord,
+};
+use crate::domain::ends::{self, Circumstances, ClientState, NamespaceState};
 use crate::domain::evidence::{self, Grounds, Verdict};
 use crate::domain::request::{self, Grant};
 
@@ -205,10 +207,14 @@ fn revoke(o: &Observed, now: DateTime<Utc>) -> Step {
     if can_probe && o.pass.after.is_none() {
         return Step::ProbeAfter;
     }
-    if can_probe && deletion.asked_at.is_some() && o.pass.same_server.is_none() && !proven_without_identity(o) {
+    let (after, never_existed) = o.pass.after.clone().unzip();
+    if refused_as_unknown(s.acceptance.as_ref(), o.pass.after.as_ref())
+        && deletion.asked_at.is_some()
+        && o.pass.same_server.is_none()
+        && !proven_without_identity(o)
+    {
         return Step::Identify;
     }
-    let (after, never_existed) = o.pass.after.clone().unzip();
     let grounds = Grounds {
         before: s.acceptance.clone().filter(|_| has_credential),
         deletion,
@@ -244,6 +250,12 @@ fn before_deleting(o: &Observed, now: DateTime<Utc>) -> Step {
     // The end came before the credential was ever tried: without an acceptance, nothing can be proven afterwards.
     if has_credential
         && o.status.acceptance.is_none()
+fn refused_as_unknown(accepted: Option<&Acceptance>, after: Option<&(ProbeRecord, ProbeRecord)>) -> bool {
+    accepted.zip(after).is_some_and(|(accepted, (answer, never_existed))| {
+        evidence::verdict(answer, &accepted.answer, never_existed) == Verdict::RefusedAsUnknown
+    })
+}
+
         && !o.pass.nothing_separates
         && !asked
         && failures < PROBES_BEFORE_DELETING_ANYWAY

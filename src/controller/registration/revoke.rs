@@ -59,5 +59,9 @@ pub(super) async fn identify(ctx: &Context, work: &mut Work) -> Result<(), Error
         Err(_) => false,
     };
     work.observed.pass.same_server = Some(same);
+    if same {
+        // Whoever refused the credential may have been another, replaced meanwhile: it is tried once more.
+        work.observed.pass.after = None;
+    }
     Ok(())
 }
