@@ -93,6 +93,11 @@ impl Context {
 /// Come back at this instant, or when something changes.
 fn at(when: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Action {
     when.map_or_else(Action::await_change, |t| {
+        // An instant that is past and brought nothing to do (an end that waits for the clock to be right, for one)
+        // will not at once either.
+        if t <= now {
+            return Action::requeue(std::time::Duration::from_secs(15));
+        }
         // A little late rather than a little early, and at least daily.
         let wait = (t - now).to_std().unwrap_or_default() + std::time::Duration::from_millis(20);
         Action::requeue(wait.min(std::time::Duration::from_secs(86_400)))

@@ -12,6 +12,9 @@ use crate::domain::ends::NamespaceState;
 use crate::domain::workload::Workload;
 use crate::domain::{backoff, lifetime, names, request};
 
+/// When to look again at what could not be read.
+const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(15);
+
 /// The Secret under the name that the client publishes in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Published {
@@ -268,6 +271,12 @@ fn refusal(o: &Observed, current: Option<&ClientRegistration>) -> Option<Refusal
             ),
         );
     }
+    if !o.clock_trusted {
+        return waiting(
+            "ClockNotTrusted",
+            "the operator's clock is more than a minute off the API server's, so no end could be promised: nothing is registered before it is right",
+        );
+    }
     match &o.workload {
         Workload::NotAllowed { message } => return refused("WorkloadKindNotAllowed", message.clone()),
         Workload::Missing if current.is_none() => {
@@ -324,7 +333,9 @@ fn refuse(o: &Observed, serving: Option<&ClientRegistration>, refusal: Refusal, 
     }
     let state = if refusal.waiting { "Pending" } else { "Refused" };
     finish(o, &mut status, state, refusal.message, said, now);
-    Decision { step: Step::Wait, status: Some(status), requeue_at: None }
+    // Nothing tells when what could not be read can be.
+    let hidden = o.workload == Workload::Unknown || !o.clock_trusted;
+    Decision { step: Step::Wait, status: Some(status), requeue_at: hidden.then(|| now + LOOK_AGAIN) }
 }
 
 fn serve(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Decision {
@@ -372,6 +383,12 @@ fn serve(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Decisi
     ];
     let failed = state.failed_change.filter(|f| f.request == hash && !f.unsupported);
     let message = failed.map_or_else(
+    if !o.clock_trusted && now >= entry.spec.expires_at {
+        let message = "by the operator's clock the lifetime is over, but that clock is more than a minute off the API server's: nothing is ended for reasons of time before it is right";
+        said[2] = say("Ready", true, "ClockNotTrusted", message);
+        finish(o, &mut status, "Overdue", message.into(), said, now);
+        return Decision { step: Step::Wait, status: Some(status), requeue_at: Some(now + LOOK_AGAIN) };
+    }
         || shown.to_owned(),
         |f| {
             said.push(say("Stalled", true, "ChangeRefused", f.message.clone()));

@@ -8,9 +8,12 @@ use crate::api::{
 use crate::domain::ends::{self, Circumstances, ClientState, NamespaceState};
 use crate::domain::evidence::{self, Grounds, Verdict};
 use crate::domain::request::{self, Grant};
+use crate::domain::workload::Workload;
 
 /// Probes that may be inconclusive before a client is deleted without a recent acceptance.
 const PROBES_BEFORE_DELETING_ANYWAY: u32 = 5;
+/// When to look again at what could not be read.
+const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(15);
 
 /// What the management Secret says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,8 +125,26 @@ pub fn decide(o: &Observed, retention: TimeDelta, now: DateTime<Utc>) -> Step {
             // Probing first lets one write put the acceptance, the end and the intent to delete on record.
             Some(_) if o.pass.before.is_none() && wants_probe(o, now) => Step::ProbeBefore,
             Some(end) => Step::RecordEnd(end),
-            None => live(o, now),
+            None => look_again(o, live(o, now), now),
         },
+    }
+}
+
+/// What could not be read, or a clock that is wrong, may hide an end of which nothing will tell later: whoever waits
+/// looks again soon.
+fn look_again(o: &Observed, step: Step, now: DateTime<Utc>) -> Step {
+    let at = &o.circumstances;
+    let hidden = at.client == ClientState::Unknown
+        || at.namespace == NamespaceState::Unknown
+        || (o.spec.workload.is_some() && at.workload == Workload::Unknown)
+        || o.management == Management::Unknown
+        || !at.clock_trusted;
+    match step {
+        Step::Wait { until } if hidden => {
+            let soon = now + LOOK_AGAIN;
+            Step::Wait { until: Some(until.map_or(soon, |t| t.min(soon))) }
+        }
+        other => other,
     }
 }
 
@@ -229,6 +250,12 @@ fn revoke(o: &Observed, now: DateTime<Utc>) -> Step {
     }
 }
 
+fn refused_as_unknown(accepted: Option<&Acceptance>, after: Option<&(ProbeRecord, ProbeRecord)>) -> bool {
+    accepted.zip(after).is_some_and(|(accepted, (answer, never_existed))| {
+        evidence::verdict(answer, &accepted.answer, never_existed) == Verdict::RefusedAsUnknown
+    })
+}
+
 /// Whether the answers alone prove the end, so that the server need not be asked who it is.
 fn proven_without_identity(o: &Observed) -> bool {
     let s = &o.status;
@@ -250,12 +277,6 @@ fn before_deleting(o: &Observed, now: DateTime<Utc>) -> Step {
     // The end came before the credential was ever tried: without an acceptance, nothing can be proven afterwards.
     if has_credential
         && o.status.acceptance.is_none()
-fn refused_as_unknown(accepted: Option<&Acceptance>, after: Option<&(ProbeRecord, ProbeRecord)>) -> bool {
-    accepted.zip(after).is_some_and(|(accepted, (answer, never_existed))| {
-        evidence::verdict(answer, &accepted.answer, never_existed) == Verdict::RefusedAsUnknown
-    })
-}
-
         && !o.pass.nothing_separates
         && !asked
         && failures < PROBES_BEFORE_DELETING_ANYWAY

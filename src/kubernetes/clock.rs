@@ -7,6 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use http::Response;
 use tower::util::MapResponseLayer;
 
+use crate::domain::lifetime::clock_is_trusted;
+
 const UNKNOWN: i64 = i64::MIN;
 
 /// Tells the time, and how far it is off the API server's.
@@ -43,7 +45,18 @@ impl Clock {
         if let Some(theirs) = date.and_then(|d| DateTime::parse_from_rfc2822(d).ok()) {
             // `Date` has whole seconds: on average half a second has passed since.
             let off = self.now() - theirs.with_timezone(&Utc) - TimeDelta::milliseconds(500);
-            self.offset.store(off.num_milliseconds(), Ordering::Relaxed);
+            let before = self.offset.swap(off.num_milliseconds(), Ordering::Relaxed);
+            let trusted = |millis| millis == UNKNOWN || clock_is_trusted(Some(TimeDelta::milliseconds(millis)));
+            match (trusted(before), clock_is_trusted(Some(off))) {
+                (true, false) => tracing::error!(
+                    seconds_ahead = off.num_seconds(),
+                    "the local clock is more than a minute off the API server's: nothing is registered, and nothing is ended for reasons of time, before it is right"
+                ),
+                (false, true) => {
+                    tracing::warn!("the local clock is near the API server's again: ends that are due come now")
+                }
+                _ => {}
+            }
         }
     }
 

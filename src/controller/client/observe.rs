@@ -9,6 +9,7 @@ use crate::authorization_server::keys::ClientKey;
 use crate::controller::Context;
 use crate::controller::registration::namespace;
 use crate::domain::client::{Observed, Published, entry_names};
+use crate::domain::ends::NamespaceState;
 use crate::kubernetes::look::{Look, look};
 use crate::kubernetes::{management_secret, tenant_secret};
 
@@ -27,6 +28,9 @@ pub async fn observe(ctx: &Context, client: OAuthClient) -> Option<View> {
     let in_namespace = client.namespace().unwrap_or_default();
     let uid = client.uid().unwrap_or_default();
     let (state, labels) = namespace(ctx, &in_namespace).await;
+    if state == NamespaceState::Unknown {
+        return None;
+    }
     let servers: Api<AuthorizationServer> = Api::all(ctx.client.clone());
     let server_name = &client.spec.authorization_server_ref.name;
     let server = match look(&servers, &AuthorizationServer::plural(&()), server_name).await {
