@@ -350,7 +350,9 @@ fn serve(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Decisi
     if replace && newest.spec.attempt == entry.spec.attempt {
         return create(o, entry.spec.attempt + 1, None, now);
     }
-    if !replace && (entry.spec.request != wanted || entry.spec.expires_at != expires_at) {
+    // The generation too: what ends this client for good is to hold until the object is edited once more.
+    let edited = o.client.metadata.generation.is_some_and(|g| g > entry.spec.generation);
+    if !replace && (edited || entry.spec.request != wanted || entry.spec.expires_at != expires_at) {
         return Decision { step: Step::UpdateEntry { name, expires_at }, status: None, requeue_at: None };
     }
     match (&o.secret, o.client.spec.jwks.is_some()) {
@@ -381,14 +383,14 @@ fn serve(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Decisi
         say("Registered", true, "Registered", "the client exists at the authorization server"),
         say("Ready", true, "Ready", shown),
     ];
-    let failed = state.failed_change.filter(|f| f.request == hash && !f.unsupported);
-    let message = failed.map_or_else(
     if !o.clock_trusted && now >= entry.spec.expires_at {
         let message = "by the operator's clock the lifetime is over, but that clock is more than a minute off the API server's: nothing is ended for reasons of time before it is right";
         said[2] = say("Ready", true, "ClockNotTrusted", message);
         finish(o, &mut status, "Overdue", message.into(), said, now);
         return Decision { step: Step::Wait, status: Some(status), requeue_at: Some(now + LOOK_AGAIN) };
     }
+    let failed = state.failed_change.filter(|f| f.request == hash && !f.unsupported);
+    let message = failed.map_or_else(
         || shown.to_owned(),
         |f| {
             said.push(say("Stalled", true, "ChangeRefused", f.message.clone()));
@@ -406,6 +408,12 @@ fn underway(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Dec
         let attempt = entry.spec.attempt + 1;
         let name = entry.metadata.name.as_deref().unwrap_or_default();
         return create(o, attempt, Some(orphan.since + backoff::delay(name, attempt + 1, None)), now);
+    }
+    // The server was changed since: the client that could not be managed stays on record, another is tried.
+    let changed =
+        o.server.as_ref().and_then(|s| s.metadata.generation).is_some_and(|g| g > entry.spec.server.generation);
+    if state.possible_orphan.is_some() && changed {
+        return create(o, entry.spec.attempt + 1, None, now);
     }
     let expires_at = lifetime::expires_at(&o.client.spec.lifetime, entry.spec.first_registered_at);
     if state.attempted_at.is_none()

@@ -59,6 +59,7 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
                 "owner": client.spec.owner,
                 "purpose": client.spec.purpose,
                 "expiresAt": expires_at,
+                "generation": client.metadata.generation,
             });
             patch_entry(ctx, &name, spec).await?;
             Ok(true)
