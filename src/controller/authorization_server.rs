@@ -128,6 +128,11 @@ async fn look_at(ctx: &Context, server: &AuthorizationServer) -> Result<(Authori
         }
         Err((reason, message)) => {
             status.unreachable_since = before.unreachable_since.or(Some(now));
+            if reason != "Unreachable" {
+                // Something answered, and it is not this server any more: what was known holds no longer.
+                status.metadata = None;
+                status.capabilities = None;
+            }
             let down = status.unreachable_since.map_or(0, |t| (now - t).num_seconds().max(1));
             let failures = 64 - down.leading_zeros().min(63);
             let wait = backoff::delay(&server.name_any(), failures, None).to_std().unwrap_or(EVERY);
