@@ -42,10 +42,11 @@ pub(super) async fn register(ctx: &Context, work: &mut Work) -> Result<(), Error
     match outcome {
         Ok(registered) => store(ctx, work, &backend, registered, key).await,
         Err(RegisterError::NoEffect { why, retry_after }) => not_registered(ctx, work, &why, retry_after).await,
-        Err(RegisterError::Refused(refusal)) if matches!(refusal.status, 401 | 403 | 404 | 405 | 429) => {
+        Err(RegisterError::Refused(refusal)) if matches!(refusal.status, 300..=399 | 401 | 403 | 404 | 405 | 429) => {
             // The request may be fine: the token or the endpoint is not.
-            let why = format!("{refusal}{}", said(refusal.description.as_deref()));
-            let why = format!("{why}. Check the AuthorizationServer's initialAccessToken");
+            let token = matches!(refusal.status, 401 | 403);
+            let hint = if token { ". Check the AuthorizationServer's initialAccessToken" } else { "" };
+            let why = format!("{refusal}{}{hint}", said(refusal.description.as_deref()));
             not_registered(ctx, work, &why, refusal.retry_after).await
         }
         Err(RegisterError::Refused(refusal)) => {
