@@ -1,14 +1,17 @@
 //! The whole life of clients, on a real API server and a real authorization server. One cluster and one operator for
 //! all stories, several of which are told at a time; each has a namespace and an authorization server of its own.
-//! `E2E_ONLY=word` tells only the stories with that word in their name; `E2E_AT_ONCE` sets how many at a time.
+//! `E2E_ONLY=word,word` tells only the stories with such a word in their name; `E2E_AT_ONCE` sets how many at a time.
 
 mod changes;
 mod ends;
+mod false_proof;
+mod lies;
 mod refusals;
 mod secrets;
 mod servers;
 #[path = "../support/mod.rs"]
 mod support;
+mod unready;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -29,8 +32,12 @@ macro_rules! stories {
 fn a_clients_whole_life() {
     let only = std::env::var("E2E_ONLY").unwrap_or_default();
     let at_once: usize = std::env::var("E2E_AT_ONCE").ok().and_then(|n| n.parse().ok()).unwrap_or(4);
-    let all = [ends::STORIES, secrets::STORIES, changes::STORIES, refusals::STORIES, servers::STORIES].concat();
-    let stories: Vec<Story> = all.into_iter().filter(|(name, _)| name.contains(&only)).collect();
+    let plain = [ends::STORIES, secrets::STORIES, changes::STORIES, refusals::STORIES, servers::STORIES].concat();
+    let behind_a_proxy = [lies::STORIES, false_proof::STORIES, unready::STORIES].concat();
+    // The long ones first: most of them wait for back-off.
+    let all = behind_a_proxy.into_iter().map(|s| (s, true)).chain(plain.into_iter().map(|s| (s, false)));
+    let stories: Vec<(Story, bool)> =
+        all.filter(|((name, _), _)| only.split(',').any(|word| name.contains(word))).collect();
     let bed = Bed::up("e2e");
     let operator = bed.operator(&[]);
     let (next, failed) = (Mutex::new(stories.iter()), Mutex::new(Vec::new()));
@@ -38,8 +45,8 @@ fn a_clients_whole_life() {
         for _ in 0..at_once {
             scope.spawn(|| {
                 loop {
-                    let Some((name, story)) = next.lock().expect("no panic in here").next() else { return };
-                    if !tell(&bed, name, *story) {
+                    let Some(((name, story), proxy)) = next.lock().expect("no panic in here").next() else { return };
+                    if !tell(&bed, name, *story, *proxy) {
                         failed.lock().expect("no panic in here").push(*name);
                     }
                 }
@@ -56,10 +63,10 @@ fn a_clients_whole_life() {
     assert!(failed.is_empty(), "failed: {failed:?}; operator log: {log}");
 }
 
-fn tell(bed: &Bed, name: &str, story: fn(&World)) -> bool {
+fn tell(bed: &Bed, name: &str, story: fn(&World), proxy: bool) -> bool {
     let start = Instant::now();
     let told = catch_unwind(AssertUnwindSafe(|| {
-        let world = World::new(bed, name);
+        let world = if proxy { World::behind_a_proxy(bed, name) } else { World::new(bed, name) };
         let told = catch_unwind(AssertUnwindSafe(|| story(&world))).is_ok();
         if !told {
             eprintln!("{}", world.describe());
