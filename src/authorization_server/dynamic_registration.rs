@@ -9,12 +9,16 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
 use super::http::{self, Answer, Call, Http};
-use super::outcome::{answered, not_done, not_registered};
+use super::outcome::{answered, not_done, not_registered, page};
 use super::registration_answer::{Missing, RegistrationAnswer};
-use super::{Backend, CallError, ClientMetadata, Management, RegisterError, Registered, Updated};
+use super::{
+    Abilities, Backend, CallError, Chosen, ClientMetadata, Deleted, Found, Listed, Management, Mark, Present,
+    RegisterError, Registered, RegistrationAccess, Updated,
+};
 
 const REGISTER: &str = "register client";
 const UPDATE: &str = "update client";
+const READ: &str = "read client";
 const DELETE: &str = "delete client";
 
 /// Registers and manages clients at one registration endpoint.
@@ -32,7 +36,25 @@ pub struct DynamicRegistration {
 
 #[async_trait]
 impl Backend for DynamicRegistration {
-    async fn register(&self, metadata: &ClientMetadata) -> Result<Registered, RegisterError> {
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            chooses_id: false,
+            reads: true,
+            // Curity replaces token and secret on every GET; nothing tells which servers do.
+            reading_rotates: true,
+            lists: false,
+            tells_gone: false,
+            sets_secret: false,
+            token_lifetime: false,
+            keeps_owner: false,
+        }
+    }
+
+    fn chosen_id(&self, _: &Mark) -> Option<String> {
+        None
+    }
+
+    async fn register(&self, metadata: &ClientMetadata, _: Option<&Chosen>) -> Result<Registered, RegisterError> {
         let url = &self.registration_endpoint;
         let mut call = Call::new(REGISTER, Method::POST, url);
         if let Some(token) = &self.initial_access_token {
@@ -86,26 +108,41 @@ impl Backend for DynamicRegistration {
         }
     }
 
-    async fn delete(&self, management: &Management) -> Result<u16, CallError> {
-        let url = &management.registration_client_uri;
-        let call = Call::new(DELETE, Method::DELETE, url).bearer(&management.registration_access_token);
+    async fn read(&self, management: &Management, _: &str) -> Result<Found, CallError> {
+        let access = access(READ, management)?;
+        let url = &access.client_uri;
+        let answer = self.http.send(Call::new(READ, Method::GET, url).bearer(&access.access_token)).await?;
+        let secrets = [access.access_token.clone()];
+        if !answer.is_success() {
+            return Err(not_done(READ, url, &answer, &secrets));
+        }
+        let Updated { management, client_secret, granted } =
+            self.told(READ, &answer, url, &secrets, &management.client_id, access)?;
+        Ok(Found::There(Box::new(Present { management, client_secret, granted })))
+    }
+
+    async fn delete(&self, management: &Management, _: &str) -> Result<Deleted, CallError> {
+        let access = access(DELETE, management)?;
+        let url = &access.client_uri;
+        let call = Call::new(DELETE, Method::DELETE, url).bearer(&access.access_token);
         let answer = self.http.send(call).await?;
-        let secrets = [management.registration_access_token.clone()];
+        let secrets = [access.access_token.clone()];
         if !answer.is_success() {
             return Err(not_done(DELETE, url, &answer, &secrets));
         }
         // A log-in page says 200, too.
         if answer.is_page() {
-            return Err(CallError::Inconclusive {
-                why: format!(
-                    "{} with a page for people, which no client registration endpoint does; check what stands before the server",
-                    answered(DELETE, url, &answer, &secrets)
-                ),
-                may_have_acted: true,
-                retry_after: None,
-            });
+            return Err(page(DELETE, url, &answer, &secrets));
         }
-        Ok(answer.status)
+        Ok(Deleted { status: answer.status, was_gone: false, tokens_left: None })
+    }
+
+    async fn list(&self, _: &str) -> Result<Vec<Listed>, CallError> {
+        Err(CallError::Inconclusive {
+            why: "list clients: dynamic client registration has no way to list them".to_owned(),
+            may_have_acted: false,
+            retry_after: None,
+        })
     }
 }
 
@@ -129,8 +166,8 @@ impl DynamicRegistration {
         if let Some(jwks) = &metadata.jwks {
             put("jwks", jwks.clone());
         }
-        if !metadata.contacts.is_empty() {
-            put("contacts", metadata.contacts.clone().into());
+        if !metadata.owner_email.is_empty() {
+            put("contacts", json!([metadata.owner_email]));
         }
         if let Some(statement) = &self.software_statement {
             put("software_statement", statement.clone().into());
@@ -148,36 +185,58 @@ impl DynamicRegistration {
         metadata: &ClientMetadata,
         client_secret: Option<&SecretString>,
     ) -> Result<Updated, CallError> {
-        let url = &management.registration_client_uri;
+        let access = access(UPDATE, management)?;
+        let url = &access.client_uri;
         let mut members = self.members(metadata);
         members.insert("client_id".to_owned(), json!(management.client_id));
         if let Some(secret) = client_secret {
             members.insert("client_secret".to_owned(), secret.expose_secret().into());
         }
-        let mut call = Call::new(UPDATE, Method::PUT, url).bearer(&management.registration_access_token);
+        let mut call = Call::new(UPDATE, Method::PUT, url).bearer(&access.access_token);
         call.body = Some(("application/json", Value::Object(members).to_string().into()));
         let answer = self.http.send(call).await?;
 
-        let secrets: Vec<_> =
-            [Some(&management.registration_access_token), client_secret].into_iter().flatten().cloned().collect();
+        let secrets: Vec<_> = [Some(&access.access_token), client_secret].into_iter().flatten().cloned().collect();
         if !answer.is_success() {
             return Err(not_done(UPDATE, url, &answer, &secrets));
         }
-        // A new registration access token may be in what cannot be read: the caller must take the old one for lost.
+        self.told(UPDATE, &answer, url, &secrets, &management.client_id, access)
+    }
+
+    /// What an answer about this client tells. A new registration access token may be in one that cannot be read: the
+    /// caller must take the old one for lost.
+    fn told(
+        &self,
+        operation: &'static str,
+        answer: &Answer,
+        url: &str,
+        secrets: &[SecretString],
+        client_id: &str,
+        access: &RegistrationAccess,
+    ) -> Result<Updated, CallError> {
         let lost = |what: &str| CallError::Inconclusive {
             why: format!(
-                "{}, but {what}; the update may have taken effect, and the registration access token may be another",
-                answered(UPDATE, url, &answer, &secrets)
+                "{}, but {what}; the {operation} request may have taken effect, and the registration access token may be another",
+                answered(operation, url, answer, secrets)
             ),
             may_have_acted: true,
             retry_after: None,
         };
-        let told = read(&answer).ok_or_else(|| lost(&unreadable(&answer)))?;
-        if told.client_id.as_ref().is_some_and(|id| *id != management.client_id) {
+        let told = read(answer).ok_or_else(|| lost(&unreadable(answer)))?;
+        if told.client_id.as_ref().is_some_and(|id| id != client_id) {
             return Err(lost("about another client"));
         }
-        Ok(told.into_updated(&self.http, &self.registration_endpoint, management))
+        Ok(told.into_updated(&self.http, &self.registration_endpoint, client_id, access))
     }
+}
+
+/// Where and by what right this client is managed.
+fn access<'a>(operation: &str, management: &'a Management) -> Result<&'a RegistrationAccess, CallError> {
+    management.registration.as_ref().ok_or_else(|| CallError::Inconclusive {
+        why: format!("{operation}: there is no registration access token for this client; it was made by another way"),
+        may_have_acted: false,
+        retry_after: None,
+    })
 }
 
 /// RFC 7591 section 2.1: response types that go with the grant types.

@@ -24,10 +24,21 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
+/// Whose client it is: kept at the server, and what tells our clients from all others there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// Id of the operator's installation.
+    pub installation: String,
+    /// Name of the ledger entry.
+    pub entry: String,
+}
+
 /// What to register: RFC 7591 section 2 client metadata, already judged and marked by the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientMetadata {
-    /// Human-readable name; carries our marker (installation and entry), never a tenant's text.
+    /// Whose client it is; kept by servers whose admin API is used.
+    pub mark: Mark,
+    /// Human-readable name; carries the mark where a server keeps nothing else, never a tenant's text.
     pub client_name: String,
     /// Scopes asked for (RFC 6749 section 3.3); always sent, never empty.
     pub scopes: Vec<String>,
@@ -41,8 +52,49 @@ pub struct ClientMetadata {
     pub token_endpoint_auth_signing_alg: Option<String>,
     /// Public JSON Web Key Set; only with `private_key_jwt`.
     pub jwks: Option<serde_json::Value>,
-    /// Owner's e-mail addresses.
-    pub contacts: Vec<String>,
+    /// The team that answers for it.
+    pub owner_team: String,
+    /// Its e-mail address; RFC 7591 `contacts`.
+    pub owner_email: String,
+    /// What it is for.
+    pub purpose: String,
+    /// `namespace/name` of the object that it was made for.
+    pub object: String,
+    /// How long its access tokens live, where the backend can set it for one client.
+    pub access_token_lifetime: Option<Duration>,
+}
+
+/// What the caller chose, for a server where it may: made and stored before the server is asked, so that asking
+/// again makes no second client.
+#[derive(Debug, Clone)]
+pub struct Chosen {
+    /// The client's id, of [`Backend::chosen_id`].
+    pub client_id: String,
+    /// Its secret, where it authenticates by one.
+    pub client_secret: Option<SecretString>,
+}
+
+/// What a backend can do, beyond registering, changing and deleting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
+pub struct Abilities {
+    /// The caller chooses the client's id and secret: [`Backend::register`] needs a [`Chosen`], and may be called
+    /// again after any doubt.
+    pub chooses_id: bool,
+    /// [`Backend::read`] works.
+    pub reads: bool,
+    /// Reading may replace the means to manage the client: not to be done on a timer.
+    pub reading_rotates: bool,
+    /// [`Backend::list`] works: clients can be found by their mark.
+    pub lists: bool,
+    /// A missing client can be told from one that cannot be seen ([`Found::Gone`]).
+    pub tells_gone: bool,
+    /// [`Backend::update`] replaces the client's secret by the one that it is given.
+    pub sets_secret: bool,
+    /// The lifetime of access tokens can be set for one client.
+    pub token_lifetime: bool,
+    /// Owner, purpose and object are kept with the client at the server.
+    pub keeps_owner: bool,
 }
 
 /// What the server says it registered (RFC 7591 section 3.2.1); `None` where the server did not say.
@@ -56,17 +108,30 @@ pub struct Granted {
     pub redirect_uris: Option<Vec<String>>,
     /// `token_endpoint_auth_method`.
     pub token_endpoint_auth_method: Option<String>,
+    /// RFC 7638 thumbprints of the public keys that it may sign assertions with.
+    pub key_thumbprints: Option<Vec<String>>,
+    /// Whether it may be used at all, where a server can switch clients off.
+    pub enabled: Option<bool>,
+    /// What else it may do that this operator never asks for, in the server's words, such as `fullScopeAllowed`.
+    pub extras: Vec<String>,
 }
 
-/// What managing a registered client takes (RFC 7592 section 3).
+/// What managing a registered client takes.
 #[derive(Debug, Clone)]
 pub struct Management {
     /// The client's id.
     pub client_id: String,
+    /// Where and by what right it is managed, where each client has its own; `None` where an admin API manages all.
+    pub registration: Option<RegistrationAccess>,
+}
+
+/// What managing a client takes by RFC 7592 (section 3).
+#[derive(Debug, Clone)]
+pub struct RegistrationAccess {
     /// `registration_client_uri`, same origin as the registration endpoint (checked on arrival).
-    pub registration_client_uri: String,
+    pub client_uri: String,
     /// `registration_access_token`; the newest one seen.
-    pub registration_access_token: SecretString,
+    pub access_token: SecretString,
 }
 
 /// A client that now exists at the server.
@@ -93,6 +158,54 @@ pub struct Updated {
     pub client_secret: Option<SecretString>,
     /// What is granted now.
     pub granted: Granted,
+}
+
+/// A client as it is at the server.
+#[derive(Debug, Clone)]
+pub struct Present {
+    /// The means to manage it from now on; a rotated token is already in here.
+    pub management: Management,
+    /// Its secret, where the server shows it.
+    pub client_secret: Option<SecretString>,
+    /// What it may do.
+    pub granted: Granted,
+}
+
+/// What was found at a client's id.
+#[derive(Debug, Clone)]
+pub enum Found {
+    /// The client, with our mark.
+    There(Box<Present>),
+    /// A client of this id without the installation's mark. It is not ours, whatever its id.
+    Foreign {
+        /// What it carries instead.
+        why: String,
+    },
+    /// No client of this id, by an admin API that demonstrably answers for its realm. Never an empty list, never a
+    /// lack of rights.
+    Gone,
+}
+
+/// A deletion that the server took, or that was not needed any more: the client is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deleted {
+    /// HTTP status of the answer: 2xx, or 404.
+    pub status: u16,
+    /// The client was gone before: 404, by an admin API that demonstrably answers for its realm.
+    pub was_gone: bool,
+    /// Why the client's tokens may live on: the server refused to revoke them, where that is a request of its own.
+    pub tokens_left: Option<Refusal>,
+}
+
+/// A client that carries the installation's mark.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The client's id.
+    pub client_id: String,
+    /// Name of the ledger entry in its mark; `None` where that part is missing.
+    pub entry: Option<String>,
+    /// When it was made, where the server says so.
+    pub created_at: Option<DateTime<Utc>>,
 }
 
 /// An answer that refuses, as it came: nothing here may hold a secret, texts are cut and cleaned.
@@ -140,6 +253,12 @@ pub enum RegisterError {
         /// The client's id, where the answer had one.
         client_id: Option<String>,
     },
+    /// There is a client of the chosen id that is not ours. It was not touched.
+    #[error("{why}")]
+    Foreign {
+        /// What it is, and what to do about it.
+        why: String,
+    },
 }
 
 /// Why a call on an existing client did not do what it should.
@@ -158,16 +277,34 @@ pub enum CallError {
         /// When to try again at the earliest, where the server said so.
         retry_after: Option<Duration>,
     },
+    /// The client of this id does not carry our mark. It was not touched.
+    #[error("{why}")]
+    Foreign {
+        /// What it carries instead.
+        why: String,
+    },
 }
 
 /// One way to keep clients at an authorization server.
 #[async_trait]
 pub trait Backend: Send + Sync {
-    /// Registers a client. Never retried in here.
-    async fn register(&self, metadata: &ClientMetadata) -> Result<Registered, RegisterError>;
+    /// What this backend can do.
+    fn abilities(&self) -> Abilities;
 
-    /// Replaces the whole metadata of a client (RFC 7592 section 2.2). `client_secret` is the current one, for
-    /// servers that demand it; sent only when the server refused the update without it.
+    /// The id that an entry's client has, where the caller chooses it: the same for the same mark, always.
+    fn chosen_id(&self, mark: &Mark) -> Option<String>;
+
+    /// Registers a client.
+    ///
+    /// Where the server chooses the id, a second call makes a second client: it is never repeated in here. Where the
+    /// caller chooses it (`chosen` is needed then), a client that is there already and carries this very mark is
+    /// brought to what is asked, and counts as registered; any other is [`RegisterError::Foreign`].
+    async fn register(&self, metadata: &ClientMetadata, chosen: Option<&Chosen>) -> Result<Registered, RegisterError>;
+
+    /// Brings a client to exactly what is asked, whatever it was before; nothing else that it could do is left.
+    ///
+    /// `client_secret` is its secret. Admin APIs set it; by RFC 7592 (section 2.2) it is sent only to a server that
+    /// refused the update without it.
     async fn update(
         &self,
         management: &Management,
@@ -175,6 +312,14 @@ pub trait Backend: Send + Sync {
         client_secret: Option<&SecretString>,
     ) -> Result<Updated, CallError>;
 
-    /// Deletes a client (RFC 7592 section 2.3). `Ok` carries the 2xx status of the answer.
-    async fn delete(&self, management: &Management) -> Result<u16, CallError>;
+    /// What is at the server. A client that does not carry this installation's mark is [`Found::Foreign`].
+    async fn read(&self, management: &Management, installation: &str) -> Result<Found, CallError>;
+
+    /// Deletes a client (RFC 7592 section 2.3, or an admin API's way), and its tokens where that is a call of its own.
+    /// A client that does not carry this installation's mark is [`CallError::Foreign`] and stays.
+    async fn delete(&self, management: &Management, installation: &str) -> Result<Deleted, CallError>;
+
+    /// All clients that carry the installation's mark, to the last page. A page that cannot be read is an error, never
+    /// the end.
+    async fn list(&self, installation: &str) -> Result<Vec<Listed>, CallError>;
 }

@@ -97,6 +97,18 @@ pub(super) fn not_done(operation: &'static str, url: &str, answer: &Answer, secr
     }
 }
 
+/// A page for people where an API was asked: something else answered.
+pub(super) fn page(operation: &'static str, url: &str, answer: &Answer, secrets: &[SecretString]) -> CallError {
+    CallError::Inconclusive {
+        why: format!(
+            "{} with a page for people, which no such endpoint does; check what stands before the server",
+            answered(operation, url, answer, secrets)
+        ),
+        may_have_acted: true,
+        retry_after: None,
+    }
+}
+
 /// What was being done, to what, and what came back.
 pub(super) fn answered(operation: &'static str, url: &str, answer: &Answer, secrets: &[SecretString]) -> String {
     let error = answer.error(secrets).0.map(|error| format!(" {error}")).unwrap_or_default();

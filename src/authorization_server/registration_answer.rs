@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::http::Http;
-use super::{Granted, Management, Registered, Updated};
+use super::{Granted, Management, Registered, RegistrationAccess, Updated};
 
 /// The longest client id, in characters.
 const LONGEST_CLIENT_ID: usize = 512;
@@ -63,6 +63,7 @@ impl RegistrationAnswer {
                 grant_types: members.get("grant_types").and_then(strings),
                 redirect_uris: members.get("redirect_uris").and_then(strings),
                 token_endpoint_auth_method,
+                ..Granted::default()
             },
         }
     }
@@ -106,7 +107,10 @@ impl RegistrationAnswer {
             );
         }
         Ok(Registered {
-            management: Management { client_id, registration_client_uri: uri, registration_access_token: token },
+            management: Management {
+                client_id,
+                registration: Some(RegistrationAccess { client_uri: uri, access_token: token }),
+            },
             client_secret: self.client_secret,
             client_secret_expires_at: self.client_secret_expires_at,
             granted: self.granted,
@@ -116,21 +120,22 @@ impl RegistrationAnswer {
 
     /// Takes over what is new. What the answer lacks stays as it was: Hydra, for one, sends no
     /// `registration_client_uri` here.
-    pub(super) fn into_updated(self, http: &Http, endpoint: &str, before: &Management) -> Updated {
+    pub(super) fn into_updated(
+        self,
+        http: &Http,
+        endpoint: &str,
+        client_id: &str,
+        before: &RegistrationAccess,
+    ) -> Updated {
         // The token goes only where it went before.
-        let known = &before.registration_client_uri;
+        let known = &before.client_uri;
         let usable = |uri: &String| check_origin(http, uri, known).is_ok() && !is_for_no_client(http, uri, endpoint);
+        let access = RegistrationAccess {
+            client_uri: self.registration_client_uri.filter(usable).unwrap_or_else(|| known.clone()),
+            access_token: self.registration_access_token.unwrap_or_else(|| before.access_token.clone()),
+        };
         Updated {
-            management: Management {
-                client_id: before.client_id.clone(),
-                registration_client_uri: self
-                    .registration_client_uri
-                    .filter(usable)
-                    .unwrap_or_else(|| before.registration_client_uri.clone()),
-                registration_access_token: self
-                    .registration_access_token
-                    .unwrap_or_else(|| before.registration_access_token.clone()),
-            },
+            management: Management { client_id: client_id.to_owned(), registration: Some(access) },
             client_secret: self.client_secret,
             granted: self.granted,
         }

@@ -9,7 +9,7 @@ use kube::api::ObjectMeta;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::api::{MANAGED_BY_LABEL, MANAGER, SECRET_FINALIZER};
-use crate::authorization_server::{Granted, Management};
+use crate::authorization_server::{Granted, Management, RegistrationAccess};
 use crate::domain::request::Grant;
 
 /// Label that keeps these Secrets apart from tenants'.
@@ -45,8 +45,10 @@ pub fn build(name: &str, stored: &Stored) -> Secret {
     let mut data = BTreeMap::new();
     let mut put = |key: &str, value: &str| data.insert(key.to_owned(), ByteString(value.as_bytes().to_vec()));
     put("client_id", &stored.management.client_id);
-    put("registration_client_uri", &stored.management.registration_client_uri);
-    put("registration_access_token", stored.management.registration_access_token.expose_secret());
+    if let Some(access) = &stored.management.registration {
+        put("registration_client_uri", &access.client_uri);
+        put("registration_access_token", access.access_token.expose_secret());
+    }
     if let Some(secret) = &stored.client_secret {
         put("client_secret", secret.expose_secret());
     }
@@ -77,12 +79,14 @@ pub fn parse(secret: &Secret) -> Option<Stored> {
     };
     let (scopes, grant_types, redirect_uris, token_endpoint_auth_method) =
         serde_json::from_str(&text("granted")?).ok()?;
+    let registration = match (text("registration_client_uri"), text("registration_access_token")) {
+        (Some(client_uri), Some(token)) => Some(RegistrationAccess { client_uri, access_token: token.into() }),
+        (None, None) => None,
+        // Half of it manages nothing, and the other half was there once.
+        _ => return None,
+    };
     Some(Stored {
-        management: Management {
-            client_id: text("client_id")?,
-            registration_client_uri: text("registration_client_uri")?,
-            registration_access_token: text("registration_access_token")?.into(),
-        },
+        management: Management { client_id: text("client_id")?, registration },
         client_secret: text("client_secret").map(Into::into),
         private_key: text("private_key.pem").map(Into::into),
         applied: text("applied")?,

@@ -12,6 +12,7 @@ const SECRET: &str = "client-secret-0001";
 
 fn metadata() -> ClientMetadata {
     ClientMetadata {
+        mark: Mark { installation: "7f3a".into(), entry: "oac-0001".into() },
         client_name: "oauthclient-operator 7f3a oac-0001".into(),
         scopes: vec!["reports.read".into(), "reports.write".into()],
         grant_types: vec!["client_credentials".into()],
@@ -19,7 +20,11 @@ fn metadata() -> ClientMetadata {
         token_endpoint_auth_method: "client_secret_basic".into(),
         token_endpoint_auth_signing_alg: None,
         jwks: None,
-        contacts: vec!["data@corp.example".into()],
+        owner_team: "data".into(),
+        owner_email: "data@corp.example".into(),
+        purpose: "Reports".into(),
+        object: "team-data/reports".into(),
+        access_token_lifetime: Some(Duration::from_secs(600)),
     }
 }
 
@@ -32,12 +37,17 @@ fn backend(server: &Server) -> DynamicRegistration {
     }
 }
 
+fn managed_at(client_uri: String) -> Management {
+    let access = RegistrationAccess { client_uri, access_token: TOKEN.into() };
+    Management { client_id: "client-1".into(), registration: Some(access) }
+}
+
+fn registration(management: &Management) -> &RegistrationAccess {
+    management.registration.as_ref().unwrap()
+}
+
 fn management(server: &Server) -> Management {
-    Management {
-        client_id: "client-1".into(),
-        registration_client_uri: server.url("/reg/client-1"),
-        registration_access_token: TOKEN.into(),
-    }
+    managed_at(server.url("/reg/client-1"))
 }
 
 /// The origin that a request came to.
@@ -65,7 +75,7 @@ fn exposed(secret: &SecretString) -> &str {
 #[tokio::test]
 async fn what_a_registration_asks_for() {
     let server = answering(|_, _| ()).await;
-    backend(&server).register(&metadata()).await.unwrap();
+    backend(&server).register(&metadata(), None).await.unwrap();
     let seen = server.only();
     assert_eq!((seen.method.as_str(), seen.path.as_str()), ("POST", "/reg"));
     assert_eq!(seen.header("authorization"), Some(format!("Bearer {INITIAL}").as_str()));
@@ -93,7 +103,7 @@ async fn what_a_registration_with_everything_asks_for() {
         token_endpoint_auth_method: "private_key_jwt".into(),
         token_endpoint_auth_signing_alg: Some("ES256".into()),
         jwks: Some(jwks.clone()),
-        contacts: vec![],
+        owner_email: String::new(),
         ..metadata()
     };
     let backend = DynamicRegistration {
@@ -101,7 +111,7 @@ async fn what_a_registration_with_everything_asks_for() {
         software_statement: Some("a.b.c".into()),
         ..backend(&server)
     };
-    backend.register(&metadata).await.unwrap();
+    backend.register(&metadata, None).await.unwrap();
     let seen = server.only();
     assert_eq!(seen.header("authorization"), None);
     assert_eq!(
@@ -133,7 +143,7 @@ async fn what_a_registration_with_everything_asks_for() {
 #[tokio::test]
 async fn when_a_secret_expires(#[case] value: Value, #[case] seconds: Option<i64>) {
     let server = answering(move |answer, _| answer["client_secret_expires_at"] = value.clone()).await;
-    let registered = backend(&server).register(&metadata()).await.unwrap();
+    let registered = backend(&server).register(&metadata(), None).await.unwrap();
     assert_eq!(registered.client_secret_expires_at.map(|at| at.timestamp()), seconds);
 }
 
@@ -146,7 +156,7 @@ async fn when_a_secret_expires(#[case] value: Value, #[case] seconds: Option<i64
 #[tokio::test]
 async fn scopes_granted(#[case] name: &'static str, #[case] value: Value, #[case] expected: Option<Vec<&'static str>>) {
     let server = answering(move |answer, _| answer[name] = value.clone()).await;
-    let registered = backend(&server).register(&metadata()).await.unwrap();
+    let registered = backend(&server).register(&metadata(), None).await.unwrap();
     assert_eq!(registered.granted.scopes, expected.map(|list| list.into_iter().map(String::from).collect()));
 }
 
@@ -158,10 +168,10 @@ async fn two_hundred_is_tolerated() {
         }).to_string())
     })
     .await;
-    let registered = backend(&server).register(&metadata()).await.unwrap();
+    let registered = backend(&server).register(&metadata(), None).await.unwrap();
     assert_eq!(registered.status, 200);
     assert!(registered.client_secret.is_none());
-    assert_eq!(registered.management.registration_client_uri, server.url("/reg?client_id=c"));
+    assert_eq!(registration(&registered.management).client_uri, server.url("/reg?client_id=c"));
 }
 
 #[rstest]
@@ -184,7 +194,7 @@ async fn a_client_without_what_managing_takes(
     #[case] id: Option<&str>,
 ) {
     let server = answering(move |answer, _| answer[name] = value.clone()).await;
-    let error = backend(&server).register(&metadata()).await.unwrap_err();
+    let error = backend(&server).register(&metadata(), None).await.unwrap_err();
     let RegisterError::Unmanageable { why, client_id } = &error else { panic!("{error:?}") };
     assert_eq!(client_id.as_deref(), id);
     assert!(why.contains(name) && why.contains("/reg: "), "{why}");
@@ -215,7 +225,7 @@ async fn client_addresses_that_get_no_token(#[case] uri: &'static str, #[case] w
         answer["registration_client_uri"] = uri.replace("ORIGIN", host).replace("PORT", port).into();
     })
     .await;
-    let error = backend(&server).register(&metadata()).await.unwrap_err();
+    let error = backend(&server).register(&metadata(), None).await.unwrap_err();
     let RegisterError::Unmanageable { why, client_id } = &error else { panic!("{error:?}") };
     assert_eq!(client_id.as_deref(), Some("client-1"));
     assert!(why.contains(what), "{why}");
@@ -250,6 +260,7 @@ fn outcome(error: &RegisterError) -> Outcome {
         RegisterError::Refused(_) => Outcome::Refused,
         RegisterError::OutcomeUnknown { .. } => Outcome::Unknown,
         RegisterError::Unmanageable { .. } => Outcome::Unmanageable,
+        RegisterError::Foreign { .. } => panic!("it has no ids of our choice"),
     }
 }
 
@@ -283,7 +294,7 @@ fn outcome(error: &RegisterError) -> Outcome {
 #[tokio::test]
 async fn outcomes_of_a_registration(#[case] reply: Reply, #[case] expected: Outcome) {
     let server = Server::always(reply).await;
-    let error = backend(&server).register(&metadata()).await.unwrap_err();
+    let error = backend(&server).register(&metadata(), None).await.unwrap_err();
     assert_eq!(outcome(&error), expected, "{error:?}");
     assert_tells_nothing_of(&error, &[INITIAL, SECRET]);
     assert_eq!(server.seen().len(), 1, "never sent again");
@@ -293,7 +304,7 @@ async fn outcomes_of_a_registration(#[case] reply: Reply, #[case] expected: Outc
 async fn a_server_that_acts_and_does_not_answer() {
     let server = Server::always(Reply::silence()).await;
     let backend = DynamicRegistration { http: http(&impatient()), ..backend(&server) };
-    let error = backend.register(&metadata()).await.unwrap_err();
+    let error = backend.register(&metadata(), None).await.unwrap_err();
     assert_eq!(outcome(&error), Outcome::Unknown, "{error:?}");
     assert!(error.to_string().contains("no answer within 2 s"), "{error}");
     assert_eq!(server.seen().len(), 1);
@@ -303,14 +314,14 @@ async fn a_server_that_acts_and_does_not_answer() {
 async fn a_server_that_is_not_there() {
     let server = Server::always(Reply::empty(500)).await;
     let backend = DynamicRegistration { registration_endpoint: format!("{}/reg", nobody()), ..backend(&server) };
-    let error = backend.register(&metadata()).await.unwrap_err();
+    let error = backend.register(&metadata(), None).await.unwrap_err();
     assert_eq!(outcome(&error), Outcome::NoEffect, "{error:?}");
 }
 
 #[tokio::test]
 async fn a_server_that_asks_for_patience() {
     let server = Server::always(Reply::empty(429).header("retry-after", "17")).await;
-    let error = backend(&server).register(&metadata()).await.unwrap_err();
+    let error = backend(&server).register(&metadata(), None).await.unwrap_err();
     let RegisterError::NoEffect { retry_after, why } = &error else { panic!("{error:?}") };
     assert_eq!(*retry_after, Some(Duration::from_secs(17)));
     assert!(why.contains("the server answered 429; nothing was registered"), "{why}");
@@ -321,7 +332,7 @@ async fn a_refusal_is_kept_without_what_was_sent() {
     let words = format!("\u{202e}token {INITIAL} or {}… is\u{7} wrong{}", &INITIAL[..12], "!".repeat(500));
     let server =
         Server::always(Reply::json(401, &json!({ "error": "invalid_token", "error_description": words }))).await;
-    let error = backend(&server).register(&metadata()).await.unwrap_err();
+    let error = backend(&server).register(&metadata(), None).await.unwrap_err();
     let RegisterError::Refused(refusal) = &error else { panic!("{error:?}") };
     assert_eq!(
         (refusal.operation, refusal.status, refusal.error.as_deref()),
@@ -350,19 +361,15 @@ async fn secrets_do_not_come_back_in_any_error(#[case] json: bool) {
     let backend = backend(&server);
     let secret = SecretString::from(SECRET);
     let all = [INITIAL, TOKEN, SECRET];
-    assert_tells_nothing_of(&backend.register(&metadata()).await.unwrap_err(), &all);
+    assert_tells_nothing_of(&backend.register(&metadata(), None).await.unwrap_err(), &all);
     assert_tells_nothing_of(&backend.update(&management(&server), &metadata(), Some(&secret)).await.unwrap_err(), &all);
-    assert_tells_nothing_of(&backend.delete(&management(&server)).await.unwrap_err(), &all);
+    assert_tells_nothing_of(&backend.delete(&management(&server), "7f3a").await.unwrap_err(), &all);
 }
 
 #[test]
 fn nothing_prints_a_secret() {
     let registered = Registered {
-        management: Management {
-            client_id: "c".into(),
-            registration_client_uri: "https://x/reg/c".into(),
-            registration_access_token: TOKEN.into(),
-        },
+        management: managed_at("https://x/reg/c".into()),
         client_secret: Some(SECRET.into()),
         client_secret_expires_at: None,
         granted: super::super::Granted::default(),
@@ -384,8 +391,8 @@ async fn an_update_sends_everything_and_takes_over_what_is_new() {
     .await;
     let updated = backend(&server).update(&management(&server), &metadata(), Some(&SECRET.into())).await.unwrap();
     assert_eq!(updated.management.client_id, "client-1");
-    assert_eq!(exposed(&updated.management.registration_access_token), "new-token");
-    assert_eq!(updated.management.registration_client_uri, server.url("/v2/reg/client-1"));
+    assert_eq!(exposed(&registration(&updated.management).access_token), "new-token");
+    assert_eq!(registration(&updated.management).client_uri, server.url("/v2/reg/client-1"));
     assert_eq!(updated.client_secret.as_ref().map(exposed), Some("new-secret"));
     assert_eq!(updated.granted.scopes, Some(vec!["reports.read".into()]));
 
@@ -422,8 +429,8 @@ async fn what_an_update_does_not_tell_stays(#[case] answer: Value) {
     .await;
     let before = management(&server);
     let updated = backend(&server).update(&before, &metadata(), None).await.unwrap();
-    assert_eq!(exposed(&updated.management.registration_access_token), TOKEN);
-    assert_eq!(updated.management.registration_client_uri, before.registration_client_uri);
+    assert_eq!(exposed(&registration(&updated.management).access_token), TOKEN);
+    assert_eq!(registration(&updated.management).client_uri, registration(&before).client_uri);
     assert!(updated.client_secret.is_none());
 }
 
@@ -436,7 +443,7 @@ async fn an_update_keeps_the_origin_where_the_token_went_before() {
     // The server moved its registration endpoint to another host since: the client's own address counts.
     let backend = DynamicRegistration { registration_endpoint: "https://moved.example/reg".into(), ..backend(&server) };
     let updated = backend.update(&management(&server), &metadata(), None).await.unwrap();
-    assert_eq!(updated.management.registration_client_uri, server.url("/x"));
+    assert_eq!(registration(&updated.management).client_uri, server.url("/x"));
 }
 
 #[tokio::test]
@@ -451,7 +458,7 @@ async fn a_server_that_wants_the_current_secret_gets_it() {
     .await;
     let backend = backend(&server);
     let updated = backend.update(&management(&server), &metadata(), Some(&SECRET.into())).await.unwrap();
-    assert_eq!(exposed(&updated.management.registration_access_token), "new-token");
+    assert_eq!(exposed(&registration(&updated.management).access_token), "new-token");
     assert_eq!(server.seen().len(), 2);
 
     let error = backend.update(&management(&server), &metadata(), None).await.unwrap_err();
@@ -509,7 +516,8 @@ async fn updates_that_tell_nothing(#[case] reply: Reply, #[case] acted: bool) {
 #[tokio::test]
 async fn a_deletion_taken(#[case] status: u16) {
     let server = Server::always(Reply::empty(status)).await;
-    assert_eq!(backend(&server).delete(&management(&server)).await.unwrap(), status);
+    let deleted = backend(&server).delete(&management(&server), "7f3a").await.unwrap();
+    assert_eq!(deleted, Deleted { status, was_gone: false, tokens_left: None });
     let seen = server.only();
     assert_eq!((seen.method.as_str(), seen.path.as_str(), seen.body.as_str()), ("DELETE", "/reg/client-1", ""));
     assert_eq!(seen.header("authorization"), Some(format!("Bearer {TOKEN}").as_str()));
@@ -519,7 +527,7 @@ async fn a_deletion_taken(#[case] status: u16) {
 #[tokio::test]
 async fn a_deletion_refused(#[values(400, 401, 403, 404, 405, 410)] status: u16) {
     let server = Server::always(Reply::json(status, &json!({ "error": "invalid_token" }))).await;
-    let error = backend(&server).delete(&management(&server)).await.unwrap_err();
+    let error = backend(&server).delete(&management(&server), "7f3a").await.unwrap_err();
     let CallError::Refused(refusal) = &error else { panic!("{error:?}") };
     assert_eq!((refusal.operation, refusal.status), ("delete client", status));
 }
@@ -537,7 +545,7 @@ async fn a_deletion_that_tells_nothing(#[case] reply: Reply, #[case] acted: bool
     let elsewhere = Server::always(Reply::empty(204)).await;
     let reply = reply.header("location", elsewhere.url("/"));
     let server = Server::always(reply).await;
-    let error = backend(&server).delete(&management(&server)).await.unwrap_err();
+    let error = backend(&server).delete(&management(&server), "7f3a").await.unwrap_err();
     let CallError::Inconclusive { may_have_acted, .. } = &error else { panic!("{error:?}") };
     assert_eq!(*may_have_acted, acted, "{error:?}");
     assert_eq!(server.seen().len(), 1);
@@ -546,11 +554,52 @@ async fn a_deletion_that_tells_nothing(#[case] reply: Reply, #[case] acted: bool
 }
 
 #[tokio::test]
+async fn reading_takes_over_what_is_new() {
+    let server = Server::always(Reply::json(
+        200,
+        &json!({ "client_id": "client-1", "scope": "reports.read", "registration_access_token": "new-token" }),
+    ))
+    .await;
+    let backend = backend(&server);
+    assert!(backend.abilities().reading_rotates);
+    let Found::There(present) = backend.read(&management(&server), "7f3a").await.unwrap() else {
+        panic!("it is there")
+    };
+    assert_eq!(exposed(&registration(&present.management).access_token), "new-token");
+    assert_eq!(present.granted.scopes, Some(vec!["reports.read".into()]));
+    let seen = server.only();
+    assert_eq!((seen.method.as_str(), seen.path.as_str(), seen.body.as_str()), ("GET", "/reg/client-1", ""));
+}
+
+/// A lost token and a deleted client look the same.
+#[rstest]
+#[tokio::test]
+async fn reading_never_tells_gone(#[values(401, 403, 404, 410)] status: u16) {
+    let server = Server::always(Reply::json(status, &json!({ "error": "invalid_token" }))).await;
+    let error = backend(&server).read(&management(&server), "7f3a").await.unwrap_err();
+    assert!(matches!(&error, CallError::Refused(refusal) if refusal.status == status), "{error:?}");
+}
+
+#[tokio::test]
+async fn without_a_registration_access_token_nothing_is_sent() {
+    let server = Server::always(Reply::empty(204)).await;
+    let (backend, nothing) = (backend(&server), Management { client_id: "client-1".into(), registration: None });
+    assert!(matches!(
+        backend.delete(&nothing, "7f3a").await,
+        Err(CallError::Inconclusive { may_have_acted: false, .. })
+    ));
+    assert!(backend.update(&nothing, &metadata(), None).await.is_err());
+    assert!(backend.read(&nothing, "7f3a").await.is_err());
+    assert!(backend.list("7f3a").await.is_err(), "not an empty list");
+    assert_eq!(backend.chosen_id(&metadata().mark), None);
+    assert!(server.seen().is_empty());
+}
+
+#[tokio::test]
 async fn nobody_to_delete_at() {
     let server = Server::always(Reply::empty(204)).await;
-    let management =
-        Management { registration_client_uri: format!("{}/reg/client-1", nobody()), ..management(&server) };
-    let error = backend(&server).delete(&management).await.unwrap_err();
+    let management = managed_at(format!("{}/reg/client-1", nobody()));
+    let error = backend(&server).delete(&management, "7f3a").await.unwrap_err();
     assert!(matches!(error, CallError::Inconclusive { may_have_acted: false, .. }), "{error:?}");
 }
 
@@ -563,7 +612,7 @@ mod as_recorded {
             Reply::typed(201, "application/json;charset=UTF-8", &answer.replace("ORIGIN", &origin(seen)))
         })
         .await;
-        let registered = backend(&server).register(&metadata()).await;
+        let registered = backend(&server).register(&metadata(), None).await;
         (server, registered)
     }
 
@@ -582,7 +631,7 @@ mod as_recorded {
         assert_eq!(registered.granted.grant_types, Some(vec!["client_credentials".into()]));
         assert_eq!(registered.granted.redirect_uris, Some(vec![]));
         assert_eq!(registered.granted.token_endpoint_auth_method.as_deref(), Some("client_secret_basic"));
-        assert!(registered.management.registration_client_uri.starts_with(&server.origin));
+        assert!(registration(&registered.management).client_uri.starts_with(&server.origin));
     }
 
     #[tokio::test]
@@ -607,8 +656,8 @@ mod as_recorded {
         ))
         .await;
         let updated = backend(&server).update(&management(&server), &metadata(), None).await.unwrap();
-        assert_eq!(exposed(&updated.management.registration_access_token), "ory_at_new.sig");
-        assert_eq!(updated.management.registration_client_uri, server.url("/reg/client-1"));
+        assert_eq!(exposed(&registration(&updated.management).access_token), "ory_at_new.sig");
+        assert_eq!(registration(&updated.management).client_uri, server.url("/reg/client-1"));
     }
 
     #[tokio::test]
@@ -639,7 +688,7 @@ mod as_recorded {
     #[tokio::test]
     async fn refusals(#[case] status: u16, #[case] body: &str) {
         let server = Server::always(Reply::typed(status, "application/json", body)).await;
-        let error = backend(&server).register(&metadata()).await.unwrap_err();
+        let error = backend(&server).register(&metadata(), None).await.unwrap_err();
         let RegisterError::Refused(refusal) = error else { panic!("{error:?}") };
         let body: Value = serde_json::from_str(body).unwrap();
         assert_eq!(refusal.status, status);

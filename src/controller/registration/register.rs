@@ -37,7 +37,7 @@ pub(super) async fn register(ctx: &Context, work: &mut Work) -> Result<(), Error
     };
     let metadata = server::metadata(work, key.as_ref().map(ClientKey::public_jwks));
     faults::point("before-post");
-    let outcome = backend.register(&metadata).await;
+    let outcome = backend.register(&metadata, None).await;
     faults::point("after-post");
     match outcome {
         Ok(registered) => store(ctx, work, &backend, registered, key).await,
@@ -63,6 +63,7 @@ pub(super) async fn register(ctx: &Context, work: &mut Work) -> Result<(), Error
             }
             Ok(())
         }
+        Err(RegisterError::Foreign { why }) => not_registered(ctx, work, &why, None).await,
         Err(RegisterError::OutcomeUnknown { why }) => orphan(ctx, work, why, false).await,
         Err(RegisterError::Unmanageable { why, client_id }) => {
             work.observed.status.client_id = client_id;
@@ -96,7 +97,7 @@ async fn store(
     };
     if let Err(error) = keep::new(ctx, &work.observed.name, &stored).await {
         // Somebody else was quicker, or there is no place to keep it: what we received is revoked.
-        let undone = backend.delete(&stored.management).await.is_ok();
+        let undone = backend.delete(&stored.management, &work.observed.spec.installation).await.is_ok();
         tracing::error!(entry = work.observed.name, undone, "a registration could not be stored and was revoked");
         return Err(doing("store a registration")(error));
     }

@@ -21,12 +21,13 @@ pub(super) async fn delete(ctx: &Context, work: &mut Work) -> Result<(), Error> 
         record::status(ctx, work, now).await?;
     }
     faults::point("before-delete");
-    let outcome = backend.delete(&stored.management).await;
+    let outcome = backend.delete(&stored.management, &work.observed.spec.installation).await;
     faults::point("after-delete");
     let now = ctx.clock.now();
     match outcome {
-        Ok(status) => answered(work, now, status),
+        Ok(deleted) => answered(work, now, deleted.status),
         Err(CallError::Refused(refusal)) => answered(work, now, refusal.status),
+        Err(CallError::Foreign { why }) => return failed(ctx, work, &why, None).await,
         Err(CallError::Inconclusive { why, may_have_acted, retry_after }) => {
             let deletion = work.observed.status.deletion.get_or_insert_default();
             // What was certainly not sent is no deletion; an older one that may have been stays on record.

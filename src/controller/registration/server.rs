@@ -4,8 +4,8 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
 
 use super::observe::Work;
-use crate::authorization_server::ClientMetadata;
 use crate::authorization_server::dynamic_registration::DynamicRegistration;
+use crate::authorization_server::{ClientMetadata, Mark};
 use crate::controller::Context;
 use crate::domain::names;
 use crate::kubernetes::look::explain;
@@ -52,15 +52,21 @@ pub(super) fn for_managing(ctx: &Context, work: &Work) -> Result<DynamicRegistra
 
 /// What is asked for, with our marker.
 pub(super) fn metadata(work: &Work, jwks: Option<serde_json::Value>) -> ClientMetadata {
-    let r = &work.observed.spec.request;
+    let spec = &work.observed.spec;
+    let r = &spec.request;
     ClientMetadata {
-        client_name: names::marker(&work.observed.spec.installation, &work.observed.name),
+        mark: Mark { installation: spec.installation.clone(), entry: work.observed.name.clone() },
+        client_name: names::marker(&spec.installation, &work.observed.name),
         scopes: r.scopes.clone(),
         grant_types: r.grant_types.clone(),
         redirect_uris: r.redirect_uris.clone(),
         token_endpoint_auth_method: r.token_endpoint_auth_method.as_str().into(),
         token_endpoint_auth_signing_alg: r.signing_alg.map(|a| a.as_str().into()),
         jwks: jwks.or_else(|| r.jwks.as_ref().and_then(|j| serde_json::to_value(j).ok())),
-        contacts: vec![r.contact.clone()],
+        owner_team: spec.owner.team.clone(),
+        owner_email: r.contact.clone(),
+        purpose: spec.purpose.clone(),
+        object: format!("{}/{}", spec.client_ref.namespace, spec.client_ref.name),
+        access_token_lifetime: spec.server.access_token_lifetime.get(),
     }
 }

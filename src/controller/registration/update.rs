@@ -60,6 +60,7 @@ pub(super) async fn update(ctx: &Context, work: &mut Work) -> Result<(), Error> 
             work.observed.status.failed_change = Some(FailedChange { request: wanted, unsupported, message });
             record::status(ctx, work, now).await
         }
+        Err(CallError::Foreign { why }) => failed(ctx, work, &why, None).await,
         Err(CallError::Inconclusive { why, retry_after, .. }) => failed(ctx, work, &why, retry_after).await,
     }
 }
