@@ -69,6 +69,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         kinds: Kinds::new(&flags.workload_kinds)?,
         servers: Servers::default(),
         controls: proof::Controls::default(),
+        looked: authorization_server::Looked::default(),
     });
     let (tell, told) = tokio::sync::watch::channel(false);
     let stop = || {

@@ -1,18 +1,20 @@
-//! The operator dies at every named step once and at random moments, while clients are made and ended in all ways.
-//! Left alone afterwards: live at the server are exactly the clients whose objects live, besides those that the
-//! ledger itself reports as possible orphans. `KILL_CLIENTS` sets how many clients there are.
+//! The operator dies at every named step and at random moments, while clients are made, changed and ended in all ways.
+//! Left alone afterwards: live at the server are exactly the clients whose objects live, besides those that the ledger
+//! itself reports as possible orphans, each of which a death inside its one registration request explains.
+//! `KILL_CLIENTS` sets how many clients there are.
 
 #[path = "support/mod.rs"]
 mod support;
 
-use std::collections::BTreeSet;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
 
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use support::{Bed, World};
 
 /// Every point named in `src/controller`.
-const POINTS: [&str; 17] = [
+const POINTS: [&str; 19] = [
     "before-entry",
     "after-entry",
     "before-attempt",
@@ -23,6 +25,8 @@ const POINTS: [&str; 17] = [
     "before-registered",
     "after-registered",
     "after-publish",
+    "before-put",
+    "after-put",
     "before-end",
     "after-end",
     "before-delete",
@@ -31,107 +35,269 @@ const POINTS: [&str; 17] = [
     "after-final",
     "after-secret-deleted",
 ];
+/// Longer than a registration request may take, with its wait for a turn and the storing of its answer.
+const ONE_POST: chrono::TimeDelta = chrono::TimeDelta::seconds(30);
+const AT_RANDOM: &str = "a random moment";
+/// In how many rounds the clients are made; each round is a process that dies.
+const ROUNDS: usize = 40;
+
+#[test]
+fn the_points_are_those_in_the_source() {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![std::path::PathBuf::from("src/controller")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(path).expect("a file");
+            let names = text.split("faults::point(\"").skip(1).filter_map(|rest| rest.split('"').next());
+            found.extend(names.map(ToOwned::to_owned));
+        }
+    }
+    assert_eq!(found, POINTS.map(ToOwned::to_owned).into());
+}
+
+/// What becomes of a client.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fate {
+    JobEnds,
+    Expires,
+    Deleted,
+    Suspended,
+    TornOff,
+    NamespaceDeleted,
+    Changed,
+    Replaced,
+    Lives,
+}
+
+const FATES: [Fate; 9] = [
+    Fate::Changed,
+    Fate::JobEnds,
+    Fate::Deleted,
+    Fate::NamespaceDeleted,
+    Fate::Suspended,
+    Fate::Expires,
+    Fate::TornOff,
+    Fate::Replaced,
+    Fate::Lives,
+];
+
+struct Client {
+    name: String,
+    fate: Fate,
+}
+
+impl Client {
+    fn nth(number: usize) -> Self {
+        Self { name: format!("c{number}"), fate: FATES[number % FATES.len()] }
+    }
+
+    fn lives(&self) -> bool {
+        matches!(self.fate, Fate::Changed | Fate::Replaced | Fate::Lives)
+    }
+
+    fn make(&self, w: &World) {
+        let name = &self.name;
+        let job = json!({"workloadRef": {"apiVersion": "batch/v1", "kind": "Job", "name": name}});
+        match self.fate {
+            Fate::JobEnds => {
+                w.job(name, "complete");
+                w.client(name, &job);
+            }
+            Fate::Expires => w.client(name, &json!({"lifetime": {"ttl": "4s"}})),
+            Fate::NamespaceDeleted => {
+                w.kubectl(&["create", "namespace", &self.namespace(w)]);
+                let metadata = json!({"name": name, "namespace": self.namespace(w)});
+                let object = w.client_object(&metadata, &json!({})).to_string();
+                w.bed.kubectl_with(&["apply", "-f", "-"], Some(&object)).expect("an OAuthClient");
+            }
+            _ => w.client(name, &json!({})),
+        }
+    }
+
+    fn namespace(&self, w: &World) -> String {
+        if self.fate == Fate::NamespaceDeleted { format!("kill-{}", self.name) } else { w.namespace.clone() }
+    }
+
+    /// What a hand has to do to it.
+    fn act(&self, w: &World) {
+        let object = format!("oauthclient/{}", self.name);
+        match self.fate {
+            Fate::JobEnds | Fate::Expires | Fate::Lives => {}
+            Fate::Deleted => drop(w.try_kubectl(&["delete", &object, "--wait=false"])),
+            Fate::Suspended => w.patch(&object, &json!({"spec": {"suspend": true}})),
+            Fate::TornOff => {
+                drop(w.try_kubectl(&["delete", &object, "--wait=false"]));
+                drop(w.try_kubectl(&["patch", &object, "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#]));
+            }
+            Fate::NamespaceDeleted => drop(w.kubectl(&["delete", "namespace", &self.namespace(w), "--wait=false"])),
+            Fate::Changed => w.patch(&object, &json!({"spec": {"scopes": ["reports.read", "reports.write"]}})),
+            Fate::Replaced => w.patch(&object, &json!({"spec": {"tokenEndpointAuthMethod": "client_secret_post"}})),
+        }
+    }
+}
+
+/// When a process ended, and how.
+struct Death {
+    at: DateTime<Utc>,
+    how: &'static str,
+}
+
+fn now() -> DateTime<Utc> {
+    SystemTime::now().into()
+}
 
 #[test]
 fn a_crash_only_delays() {
     let bed = Bed::up("kill");
-    let many: usize = std::env::var("KILL_CLIENTS").ok().and_then(|n| n.parse().ok()).unwrap_or(34);
+    let many: usize = std::env::var("KILL_CLIENTS").ok().and_then(|n| n.parse().ok()).unwrap_or(ROUNDS);
     {
         // The server is discovered before the killing starts.
         let operator = bed.operator(&[]);
-        let world = World::new(&bed, "kill");
+        let w = World::new(&bed, "kill");
+        w.server(&json!({"allowedNamespaces": {"names": ["*"]}}));
         operator.stop();
-        kill(&bed, &world, many);
+        let clients: Vec<Client> = (0..many).map(Client::nth).collect();
+        let deaths = kill(&bed, &w, &clients);
+        settle(&bed, &w, &clients, &deaths);
     }
 }
 
-fn kill(bed: &Bed, w: &World, many: usize) {
-    let mut died_at = 0;
-    for round in 0..many {
-        let name = format!("c{round}");
-        let job = json!({"workloadRef": {"apiVersion": "batch/v1", "kind": "Job", "name": name}});
-        match round % 5 {
-            0 => {
-                w.job(&name, "complete");
-                w.client(&name, &job);
-            }
-            1 => w.client(&name, &json!({"lifetime": {"ttl": "3s"}})),
-            _ => w.client(&name, &json!({})),
+fn kill(bed: &Bed, w: &World, clients: &[Client]) -> Vec<Death> {
+    let mut left: Vec<&'static str> = POINTS.to_vec();
+    let mut deaths = Vec::new();
+    let mut extra = 0;
+    let each = clients.len().div_ceil(ROUNDS);
+    let mut made: Vec<&[Client]> = Vec::new();
+    let mut coming = clients.chunks(each);
+    let more: Vec<Client> = (0..ROUNDS).map(|n| Client { name: format!("more{n}"), fate: FATES[n % 7] }).collect();
+    let mut more = more.chunks(1).collect::<Vec<_>>().into_iter();
+    loop {
+        let next = coming.next().or_else(|| {
+            // Points that were not reached yet take some clients more.
+            extra += 1;
+            more.next().filter(|_| !left.is_empty())
+        });
+        let Some(next) = next else { break };
+        next.iter().for_each(|c| c.make(w));
+        made.push(next);
+        if let Some(before) = made.len().checked_sub(3) {
+            made[before].iter().for_each(|c| c.act(w));
         }
-        if let Some(earlier) = round.checked_sub(2).filter(|e| e % 5 > 1) {
-            end(w, earlier);
-        }
-        let point = POINTS[round % POINTS.len()];
-        let mark = w.scratch(&format!("died-at-{point}-{round}"));
+        // Every other process dies at a random moment; those that are left get the time it takes to get to their point.
+        let named = left.first().copied().filter(|_| deaths.len() % 2 == 0 || extra > 0);
+        let point = named.unwrap_or("none");
+        let mark = w.scratch(&format!("died-at-{point}-{}", deaths.len()));
         let operator = bed.operator(&[("FAULT_POINT", point), ("FAULT_FILE", &mark)]);
-        // Different every time, and long enough to get somewhere.
-        let patience = Duration::from_millis(1_000 + u64::from(rand::random::<u16>() % 1_500));
-        died_at += usize::from(operator.kill_after(patience));
-        eprintln!("kill: {}/{many}, {point}: {} died at their named step", round + 1, died_at);
+        let random = 300 + u64::from(rand::random::<u16>() % 1_200);
+        let patience = Duration::from_millis(if named.is_some() { 10_000 } else { random });
+        let how = if operator.kill_after(patience) { point } else { AT_RANDOM };
+        deaths.push(Death { at: now(), how });
+        if named.is_some() {
+            // One that was not reached comes round again.
+            left.rotate_left(1);
+        }
+        left.retain(|p| *p != how);
+        eprintln!(
+            "kill: round {}, {} clients so far, died at {how}; {} points left",
+            deaths.len(),
+            made.iter().map(|c| c.len()).sum::<usize>(),
+            left.len()
+        );
     }
-    assert!(died_at >= POINTS.len() / 2, "only {died_at} processes got to the step they were to die at");
+    assert!(left.is_empty(), "no process got to {left:?} in {extra} rounds more");
+    for last in made.iter().rev().take(2) {
+        last.iter().for_each(|c| c.act(w));
+    }
+    deaths
+}
+
+/// Leaves it alone, and looks at what there is.
+fn settle(bed: &Bed, w: &World, clients: &[Client], deaths: &[Death]) {
     let operator = bed.operator(&[]);
-    w.until("every client that was ended is final in the ledger", || open(w).is_empty());
-    w.until("the server has only clients that live or are reported", || unexplained(w).is_empty());
-    let orphans = entries(w).iter().filter(|e| e["status"]["phase"] == "PossibleOrphan").count();
-    eprintln!("kill: {} clients live, {orphans} possible orphans reported", w.live().len());
+    let living: BTreeSet<&str> = clients.iter().filter(|c| c.lives()).map(|c| c.name.as_str()).collect();
+    w.until("those that live are Ready, and nothing is under way", || under_way(w, &living).is_empty());
+    let entries = w.whole_ledger("");
+    let live: BTreeSet<String> = w.live().iter().map(|c| text(&c["client_id"])).collect();
+    let expected: BTreeSet<String> =
+        ready(w).into_iter().filter(|(n, _)| is_living(n, &living)).map(|(_, id)| id).collect();
+    assert_eq!(expected.len(), ready(w).len(), "something that ended is Ready");
+    assert!(expected.is_subset(&live), "a client whose object lives is not at the server");
+    let orphans: Vec<&Value> = entries.iter().filter(|e| e["status"]["phase"] == "PossibleOrphan").collect();
+    let markers: BTreeSet<String> = orphans.iter().map(|e| text(&e["metadata"]["name"])).collect();
+    let mut real = 0;
+    for client in w.live().iter().filter(|c| !expected.contains(&text(&c["client_id"]))) {
+        let name = text(&client["client_name"]);
+        assert!(markers.iter().any(|m| name.ends_with(m.as_str())), "{name} lives, and nothing says so");
+        real += 1;
+    }
+    for orphan in &orphans {
+        explained(w, orphan, deaths);
+    }
+    let mut phases: BTreeMap<String, usize> = BTreeMap::new();
+    for entry in &entries {
+        *phases.entry(text(&entry["status"]["phase"])).or_default() += 1;
+        let level = &entry["status"]["evidence"]["level"];
+        assert!(entry["status"]["phase"] != "Revoked" || *level == "Proven", "{entry:#}");
+    }
+    let at_points = deaths.iter().filter(|d| d.how != AT_RANDOM).count();
+    eprintln!(
+        "kill: {} clients, {} processes killed ({at_points} at named steps, all {} of them); {} live at the server as they should; entries: {phases:?}; {} possible orphans reported, {real} of them real",
+        clients.len(),
+        deaths.len(),
+        POINTS.len(),
+        expected.len(),
+        orphans.len(),
+    );
     operator.stop();
 }
 
-/// Ends a client in one of the ways that need a hand.
-fn end(w: &World, round: usize) {
-    let object = format!("oauthclient/c{round}");
-    match round % 5 {
-        2 => drop(w.try_kubectl(&["delete", &object, "--wait=false"])),
-        3 => w.patch(&object, &json!({"spec": {"suspend": true}})),
-        _ => {
-            drop(w.try_kubectl(&["delete", &object, "--wait=false"]));
-            drop(w.try_kubectl(&["patch", &object, "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#]));
-        }
-    }
+/// A possible orphan is what a death leaves between putting the attempt on record and storing the answer.
+fn explained(w: &World, orphan: &Value, deaths: &[Death]) {
+    let attempted = text(&orphan["status"]["attemptedAt"]);
+    let attempted = DateTime::parse_from_rfc3339(&attempted).expect("an attempt is on record").to_utc();
+    let death = deaths.iter().find(|d| d.at >= attempted).unwrap_or_else(|| panic!("nobody died after: {orphan:#}"));
+    // Whatever step one entry was at when the process died, others were in their requests and died with it.
+    assert!(death.at - attempted <= ONE_POST, "died at {}, {} later: {orphan:#}", death.how, death.at - attempted);
+    let name = text(&orphan["metadata"]["name"]);
+    let kept = w.kubectl(&["-n", "oauthclient-system", "get", "secret", &name, "--ignore-not-found", "-o", "name"]);
+    assert!(kept.is_empty(), "its answer is stored: {orphan:#}");
 }
 
-fn entries(w: &World) -> Vec<Value> {
-    let text = w.kubectl(&["-n", "oauthclient-system", "get", "clientregistrations", "-o", "json"]);
-    let list: Value = serde_json::from_str(&text).expect("JSON");
-    list["items"].as_array().expect("items").clone()
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
 }
 
-/// Objects that live and are Ready, and entries that are neither final, nor reported, nor theirs.
-fn open(w: &World) -> Vec<String> {
-    let ready: BTreeSet<String> = ready(w);
-    entries(w)
-        .iter()
-        .filter(|e| {
-            !matches!(e["status"]["phase"].as_str(), Some("Revoked" | "Cancelled" | "Rejected" | "PossibleOrphan"))
-        })
-        .filter(|e| !ready.contains(e["spec"]["clientRef"]["uid"].as_str().unwrap_or_default()))
-        .map(|e| e["metadata"]["name"].to_string())
-        .collect()
+fn is_living(name: &str, living: &BTreeSet<&str>) -> bool {
+    living.contains(name) || name.starts_with("more")
 }
 
-fn ready(w: &World) -> BTreeSet<String> {
-    let list: Value = serde_json::from_str(&w.kubectl(&["get", "oauthclients", "-o", "json"])).expect("JSON");
+/// Objects that are Ready: name and client id.
+fn ready(w: &World) -> Vec<(String, String)> {
+    let list: Value = serde_json::from_str(&w.kubectl(&["get", "oauthclients", "-A", "-o", "json"])).expect("JSON");
     let all = list["items"].as_array().expect("items");
     all.iter()
-        .filter(|c| c["status"]["state"] == "Ready")
-        .map(|c| c["metadata"]["uid"].as_str().unwrap_or_default().to_owned())
+        .filter(|c| c["status"]["state"] == "Ready" && c["metadata"]["deletionTimestamp"].is_null())
+        .map(|c| (text(&c["metadata"]["name"]), text(&c["status"]["clientId"])))
         .collect()
 }
 
-/// Clients at the server that no Ready object has and no possible orphan in the ledger reports.
-fn unexplained(w: &World) -> Vec<String> {
-    let ready = ready(w);
-    let known: Vec<String> = entries(w)
-        .iter()
-        .filter(|e| {
-            let reported = e["status"]["phase"] == "PossibleOrphan";
-            reported || ready.contains(e["spec"]["clientRef"]["uid"].as_str().unwrap_or_default())
-        })
-        .filter(|e| e["status"]["phase"] != "Revoked")
-        .map(|e| e["metadata"]["name"].as_str().unwrap_or_default().to_owned())
-        .collect();
-    let live = w.live();
-    let names = live.iter().map(|c| c["client_name"].as_str().unwrap_or_default().to_owned());
-    names.filter(|n| !known.iter().any(|k| n.ends_with(k.as_str()))).collect()
+/// Objects that should be Ready and are not, and entries that are neither final, nor possible orphans, nor those of
+/// objects that live.
+fn under_way(w: &World, living: &BTreeSet<&str>) -> Vec<String> {
+    let ready: BTreeMap<String, String> = ready(w).into_iter().collect();
+    let mut open: Vec<String> = living.iter().filter(|n| !ready.contains_key(**n)).map(|n| (*n).to_owned()).collect();
+    for entry in w.whole_ledger("") {
+        let phase = text(&entry["status"]["phase"]);
+        let serves = ready.get(&text(&entry["spec"]["clientRef"]["name"])) == Some(&text(&entry["status"]["clientId"]));
+        let done = matches!(phase.as_str(), "Revoked" | "Cancelled" | "Rejected" | "PossibleOrphan");
+        if !done && !(phase == "Registered" && serves) {
+            open.push(text(&entry["metadata"]["name"]));
+        }
+    }
+    open
 }

@@ -251,13 +251,9 @@ pub struct Binding {
 }
 
 impl OAuthClientSpec {
-    /// Name of the Secret to publish in, for an object of this name; `None` where no Secret is made because the
-    /// tenant holds the key.
-    pub fn secret_name(&self, object_name: &str) -> Option<String> {
-        if self.jwks.is_some() {
-            return None;
-        }
-        Some(self.secret.as_ref().map_or_else(|| format!("{object_name}-oauth"), |s| s.name.clone()))
+    /// Name of the Secret to publish in, for an object of this name. None is made where the tenant holds the key.
+    pub fn secret_name(&self, object_name: &str) -> String {
+        self.secret.as_ref().map_or_else(|| format!("{object_name}-oauth"), |s| s.name.clone())
     }
 
     /// Names of the keys to publish under.

@@ -1,8 +1,10 @@
 //! The server controller: what is known of an authorization server, and holding it while clients live there.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch, PatchParams};
@@ -11,7 +13,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use serde_json::json;
 
-use super::{Context, Error, again, doing, write_status};
+use super::{Context, Error, again, at, doing, write_status};
 use crate::api::{
     AuthorizationServer, AuthorizationServerStatus, Capabilities, ClientRegistration, SERVER_FINALIZER, SERVER_LABEL,
     ServerEndpoints,
@@ -23,14 +25,49 @@ use crate::domain::{backoff, names};
 /// How often a server that works is looked at again.
 const EVERY: Duration = Duration::from_secs(3600);
 
+/// When each server was looked at, of which generation, and when that is due again: its clients come and go meanwhile.
+#[derive(Default)]
+pub struct Looked(Mutex<HashMap<String, (Version, DateTime<Utc>)>>);
+
+/// UID and generation.
+type Version = (Option<String>, Option<i64>);
+
+impl Looked {
+    fn at(&self, server: &AuthorizationServer, next: DateTime<Utc>) {
+        self.lock().insert(server.name_any(), (version(server), next));
+    }
+
+    /// When it is due again; `None` when it is now.
+    fn due(&self, server: &AuthorizationServer, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let known = self.lock().get(&server.name_any()).cloned().filter(|_| server.status.is_some());
+        known.filter(|(seen, next)| *seen == version(server) && *next > now).map(|(_, next)| next)
+    }
+
+    fn forget(&self, server: &str) {
+        self.lock().remove(server);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Version, DateTime<Utc>)>> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+fn version(server: &AuthorizationServer) -> Version {
+    (server.uid(), server.metadata.generation)
+}
+
 /// Runs the controller until it is told to stop.
 pub async fn run(ctx: Arc<Context>, stop: impl Future<Output = ()> + Send + Sync + 'static) {
     let api: Api<AuthorizationServer> = Api::all(ctx.client.clone());
+    let told = ctx.clone();
     Controller::new(api, watcher::Config::default())
         .with_config(Config::default().concurrency(32))
-        .watches(ctx.ledger(), watcher::Config::default(), |entry: ClientRegistration| {
+        .watches(ctx.ledger(), watcher::Config::default(), move |entry: ClientRegistration| {
             // Only what a server's own state depends on: its last client went, or one cannot be revoked.
             let state = entry.state();
+            if state.possible_orphan.as_ref().is_some_and(|p| p.unmanageable) {
+                told.looked.forget(&entry.spec.server.name);
+            }
             let matters =
                 !entry.is_live() || entry.metadata.deletion_timestamp.is_some() || state.possible_orphan.is_some();
             matters.then(|| ObjectRef::new(&entry.spec.server.name))
@@ -59,6 +96,10 @@ async fn reconcile(server: Arc<AuthorizationServer>, ctx: Arc<Context>) -> Resul
         api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await.map_err(doing("hold a server"))?;
         return Ok(Action::requeue(Duration::ZERO));
     }
+    let now = ctx.clock.now();
+    if let Some(next) = ctx.looked.due(&server, now) {
+        return Ok(at(Some(next), now));
+    }
     let fresh = api.get(&name).await.map_err(doing("read a server"))?;
     let (status, next) = look_at(&ctx, &fresh).await?;
     if fresh.status.as_ref() != Some(&status) {
@@ -66,6 +107,7 @@ async fn reconcile(server: Arc<AuthorizationServer>, ctx: Arc<Context>) -> Resul
         changed.status = Some(status);
         write_status(&api, &name, &changed).await?;
     }
+    ctx.looked.at(&server, now + next);
     Ok(Action::requeue(next))
 }
 

@@ -28,12 +28,16 @@ pub async fn run(ctx: Arc<Context>, stop: impl Future<Output = ()> + Send + Sync
     let any = watcher::Config::default();
     let ours = any.clone().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"));
     let (controller, clients) = watch::controller(&ctx, Api::<OAuthClient>::all(ctx.client.clone()), hangs_on);
+    let by_secret = clients.clone();
     controller
         .watches(ctx.ledger(), any.clone(), |entry: ClientRegistration| {
             let client = &entry.spec.client_ref;
             Some(ObjectRef::new(&client.name).within(&client.namespace))
         })
-        .owns(Api::<PartialObjectMeta<Secret>>::all(ctx.client.clone()), ours)
+        // By name: somebody may have taken owner and labels off.
+        .watches(Api::<PartialObjectMeta<Secret>>::all(ctx.client.clone()), ours, move |secret| {
+            by_secret.on(&Key::Secret { namespace: secret.namespace().unwrap_or_default(), name: secret.name_any() })
+        })
         .watches(Api::<AuthorizationServer>::all(ctx.client.clone()), any, move |server| {
             clients.on(&Key::Server(server.name_any()))
         })
@@ -44,7 +48,7 @@ pub async fn run(ctx: Arc<Context>, stop: impl Future<Output = ()> + Send + Sync
         .await;
 }
 
-/// A client hangs on its namespace and server; on its workload until there is a ledger entry, which then does.
+/// A client hangs on its namespace, server and Secret; on its workload until there is a ledger entry, which then does.
 fn hangs_on(client: &OAuthClient) -> Vec<Key> {
     let namespace = client.namespace().unwrap_or_default();
     let waits = client.status.as_ref().is_none_or(|s| s.registration_ref.is_none());
@@ -54,7 +58,8 @@ fn hangs_on(client: &OAuthClient) -> Vec<Key> {
         name: w.name.clone(),
     });
     let server = Key::Server(client.spec.authorization_server_ref.name.clone());
-    workload.into_iter().chain([server, Key::Namespace(namespace)]).collect()
+    let secret = Key::Secret { namespace: namespace.clone(), name: client.spec.secret_name(&client.name_any()) };
+    workload.into_iter().chain([server, secret, Key::Namespace(namespace)]).collect()
 }
 
 async fn reconcile(client: Arc<OAuthClient>, ctx: Arc<Context>) -> Result<Action, Error> {

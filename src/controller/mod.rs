@@ -42,6 +42,8 @@ pub struct Context {
     pub servers: Servers,
     /// Controls: answers to clients that never existed.
     pub controls: proof::Controls,
+    /// When servers were looked at.
+    pub looked: authorization_server::Looked,
     /// Writes events.
     pub recorder: Recorder,
 }

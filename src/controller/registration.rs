@@ -85,10 +85,17 @@ async fn pass(name: &str, ctx: &Context) -> Result<Action, Error> {
         }
     };
     let mut work = observe::observe(ctx, entry).await;
+    let mut turn = None;
     for _ in 0..STEPS {
         let now = ctx.clock.now();
         let step = decide(&work.observed, ctx.retention, now);
         tracing::debug!(name, ?step, "next step");
+        if step.asks_the_server() && turn.is_none() {
+            turn = ctx.servers.turn(&work.observed.spec.server);
+            if turn.is_none() {
+                return Ok(Action::requeue(Duration::from_millis(1_000 + u64::from(rand::random::<u16>() % 3_000))));
+            }
+        }
         match step {
             Step::Wait { until } => return Ok(at(until, now)),
             Step::Release => {

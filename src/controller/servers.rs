@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 use crate::api::{RequestLimits, ServerSnapshot};
 use crate::authorization_server::http::{Http, HttpConfig, HttpError, RequestObserver};
 use crate::authorization_server::limits::Limits;
@@ -13,6 +15,7 @@ use crate::domain::names;
 #[derive(Default)]
 pub struct Servers {
     open: Mutex<HashMap<String, Http>>,
+    turns: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
 struct Log;
@@ -55,5 +58,16 @@ impl Servers {
     /// The connection to the server that an entry is about.
     pub fn of(&self, server: &ServerSnapshot) -> Result<Http, HttpError> {
         self.connect(&server.issuer, server.ca_bundle.as_deref(), server.allow_plain_http, &server.limits)
+    }
+
+    /// The right to have a pass talk to this server, or `None` while as many passes do as may wait there. Having to come
+    /// back later is no failure: nothing is put on record for it.
+    pub fn turn(&self, server: &ServerSnapshot) -> Option<OwnedSemaphorePermit> {
+        let limits = &server.limits;
+        let key = names::hash(&(&server.issuer, &server.ca_bundle, server.allow_plain_http, limits));
+        let mut turns = self.turns.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let places = 2 * limits.max_in_flight.clamp(1, 100_000) as usize;
+        let turn = turns.entry(key).or_insert_with(|| Arc::new(Semaphore::new(places))).clone();
+        turn.try_acquire_owned().ok()
     }
 }

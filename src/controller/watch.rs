@@ -25,6 +25,13 @@ pub enum Key {
     Namespace(String),
     /// An `AuthorizationServer`.
     Server(String),
+    /// A tenant's Secret.
+    Secret {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
     /// A workload.
     Workload {
         /// Its kind.

@@ -1,6 +1,9 @@
 //! What to do next for an `OAuthClient`: which ledger entry should exist, what the tenant's Secret holds, and what
 //! the status says.
 
+mod forgotten;
+mod replacement;
+
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
 use crate::api::{
@@ -11,6 +14,8 @@ use crate::domain::conditions::{self, Say, say};
 use crate::domain::ends::NamespaceState;
 use crate::domain::workload::Workload;
 use crate::domain::{backoff, lifetime, names, request};
+use forgotten::{first_attempt, forgotten};
+use replacement::{Trouble, replacement};
 
 /// When to look again at what could not be read.
 const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(15);
@@ -70,12 +75,14 @@ pub enum Step {
         /// The workload found.
         workload: Option<PinnedWorkload>,
     },
-    /// Bring the entry in line with the object: what is asked, and until when.
+    /// Bring the entry in line with the object: whose it is, what for and until when.
     UpdateEntry {
         /// The entry's name.
         name: String,
         /// Until when.
         expires_at: DateTime<Utc>,
+        /// What is asked as well: the server is to change the client in place.
+        request: bool,
     },
     /// End an entry that a later one has replaced.
     EndEntry {
@@ -134,11 +141,22 @@ pub fn decide(o: &Observed, now: DateTime<Utc>) -> Decision {
     let current = o.entries.last();
     // The newest entry that serves: registered, and no end in sight.
     let serving = o.entries.iter().rev().find(|e| e.state().phase == Phase::Registered && !ending(o, e, now));
+    if o.namespace == NamespaceState::Gone {
+        // What is left of a namespace that was finalized by force can be read and deleted, and not written.
+        let step = if ours_is_there(o) { Step::DeleteSecret } else { Step::Wait };
+        return Decision { step, status: None, requeue_at: None };
+    }
     if let Some(entry) = current
         && serving.is_none()
         && (ending(o, entry, now) || entry.state().phase.is_final())
     {
         return ended(o, entry, now);
+    }
+    let known = o.client.status.as_ref().and_then(|s| s.registration_ref.as_ref());
+    if let (None, Some(known)) = (current, known)
+        && let Some(decision) = forgotten(o, known, now)
+    {
+        return decision;
     }
     match refusal(o, current) {
         Some(refused) => return refuse(o, serving, refused, now),
@@ -149,10 +167,15 @@ pub fn decide(o: &Observed, now: DateTime<Utc>) -> Decision {
         return Decision { step: Step::AddFinalizer, status: None, requeue_at: None };
     }
     match (serving, current) {
-        (_, None) => create(o, 1, None, now),
+        (_, None) => create(o, first_attempt(o), None, now),
         (Some(serving), _) => serve(o, serving, now),
         (None, Some(current)) => underway(o, current, now),
     }
+}
+
+/// Whether a Secret of ours is published.
+fn ours_is_there(o: &Observed) -> bool {
+    matches!(o.secret, Published::UpToDate | Published::Outdated)
 }
 
 fn wait(requeue_at: Option<DateTime<Utc>>) -> Decision {
@@ -241,6 +264,15 @@ fn refusal(o: &Observed, current: Option<&ClientRegistration>) -> Option<Refusal
             ),
         );
     }
+    if let (Published::Foreign { whose }, None) = (&o.secret, &spec.jwks) {
+        return refused(
+            "SecretConflict",
+            format!(
+                "Secret {} exists and {whose}; it is left alone. Choose another spec.secret.name in a new OAuthClient, or delete that Secret",
+                spec.secret_name(o.client.metadata.name.as_deref().unwrap_or_default())
+            ),
+        );
+    }
     // A client that was registered already goes on, whatever became of the server.
     if current.is_some_and(|c| c.state().phase == Phase::Registered) {
         return None;
@@ -293,15 +325,6 @@ fn refusal(o: &Observed, current: Option<&ClientRegistration>) -> Option<Refusal
         }
         _ => {}
     }
-    if let Published::Foreign { whose } = &o.secret {
-        return refused(
-            "SecretConflict",
-            format!(
-                "Secret {} exists and {whose}; it is left alone. Choose another spec.secret.name in a new OAuthClient, or delete that Secret",
-                spec.secret_name(o.client.metadata.name.as_deref().unwrap_or_default()).unwrap_or_default()
-            ),
-        );
-    }
     None
 }
 
@@ -311,9 +334,20 @@ fn workload_name(o: &Observed) -> String {
 
 fn refuse(o: &Observed, serving: Option<&ClientRegistration>, refusal: Refusal, now: DateTime<Utc>) -> Decision {
     if let Some(serving) = serving {
-        // Nothing that stands against registering ends a client that runs (G6); it is said all the same.
+        // Nothing that stands against registering ends a client that runs (G6); it is said all the same. Its Secret is
+        // put back, and its end may come sooner.
+        let name = serving.metadata.name.clone().unwrap_or_default();
+        let own = serving.spec.request.jwks.is_none();
+        let expires_at = lifetime::expires_at(&o.client.spec.lifetime, serving.spec.first_registered_at);
+        if expires_at < serving.spec.expires_at {
+            let step = Step::UpdateEntry { name, expires_at, request: false };
+            return Decision { step, status: None, requeue_at: None };
+        }
+        if own && matches!(o.secret, Published::Absent | Published::Outdated) {
+            return Decision { step: Step::PublishSecret { entry: name }, status: None, requeue_at: None };
+        }
         let mut status = base(o, serving);
-        let ready = matches!(o.secret, Published::UpToDate) || o.client.spec.jwks.is_some();
+        let ready = matches!(o.secret, Published::UpToDate) || !own;
         let said = vec![
             say("Accepted", false, refusal.reason, refusal.message.clone()),
             say("Registered", true, "Registered", "the client exists at the authorization server"),
@@ -321,7 +355,8 @@ fn refuse(o: &Observed, serving: Option<&ClientRegistration>, refusal: Refusal, 
             say("Stalled", true, refusal.reason, refusal.message.clone()),
         ];
         finish(o, &mut status, if ready { "Ready" } else { "Refused" }, refusal.message, said, now);
-        return Decision { step: Step::Wait, status: Some(status), requeue_at: Some(serving.spec.expires_at) };
+        let requeue_at = looked_at_again(o, now).map_or(serving.spec.expires_at, |t| t.min(serving.spec.expires_at));
+        return Decision { step: Step::Wait, status: Some(status), requeue_at: Some(requeue_at) };
     }
     let mut status = o.client.status.clone().unwrap_or_default();
     let mut said = vec![
@@ -333,9 +368,13 @@ fn refuse(o: &Observed, serving: Option<&ClientRegistration>, refusal: Refusal, 
     }
     let state = if refusal.waiting { "Pending" } else { "Refused" };
     finish(o, &mut status, state, refusal.message, said, now);
-    // Nothing tells when what could not be read can be.
-    let hidden = o.workload == Workload::Unknown || !o.clock_trusted;
-    Decision { step: Step::Wait, status: Some(status), requeue_at: hidden.then(|| now + LOOK_AGAIN) }
+    Decision { step: Step::Wait, status: Some(status), requeue_at: looked_at_again(o, now) }
+}
+
+/// When to look again at what nothing tells of: what could not be read, and Secrets of others, which are not watched.
+fn looked_at_again(o: &Observed, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let hidden = o.workload == Workload::Unknown || !o.clock_trusted || matches!(o.secret, Published::Foreign { .. });
+    hidden.then(|| now + LOOK_AGAIN)
 }
 
 fn serve(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Decision {
@@ -346,17 +385,21 @@ fn serve(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Decisi
     let hash = request::hash(&wanted);
     let unsupported = state.failed_change.as_ref().is_some_and(|f| f.request == hash && f.unsupported);
     let replace = request::needs_replacement(&entry.spec.request, &wanted) || unsupported;
-    let newest = o.entries.last().unwrap_or(entry);
-    if replace && newest.spec.attempt == entry.spec.attempt {
-        return create(o, entry.spec.attempt + 1, None, now);
-    }
     // The generation too: what ends this client for good is to hold until the object is edited once more.
-    let edited = o.client.metadata.generation.is_some_and(|g| g > entry.spec.generation);
-    if !replace && (edited || entry.spec.request != wanted || entry.spec.expires_at != expires_at) {
-        return Decision { step: Step::UpdateEntry { name, expires_at }, status: None, requeue_at: None };
+    let behind = o.client.metadata.generation.unwrap_or_default() > entry.spec.generation;
+    if behind || entry.spec.expires_at != expires_at || (!replace && entry.spec.request != wanted) {
+        let step = Step::UpdateEntry { name, expires_at, request: !replace };
+        return Decision { step, status: None, requeue_at: None };
     }
-    match (&o.secret, o.client.spec.jwks.is_some()) {
-        (_, true) | (Published::UpToDate, false) => {}
+    let trouble = match replacement(o, entry, replace, &wanted, now) {
+        Ok(trouble) => trouble,
+        Err(step) => return step,
+    };
+    match (&o.secret, entry.spec.request.jwks.is_some()) {
+        (Published::UpToDate | Published::Outdated, true) => {
+            return Decision { step: Step::DeleteSecret, status: None, requeue_at: None };
+        }
+        (Published::UpToDate, false) | (_, true) => {}
         (Published::Absent | Published::Outdated, false) => {
             return Decision { step: Step::PublishSecret { entry: name }, status: None, requeue_at: None };
         }
@@ -389,14 +432,16 @@ fn serve(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Decisi
         finish(o, &mut status, "Overdue", message.into(), said, now);
         return Decision { step: Step::Wait, status: Some(status), requeue_at: Some(now + LOOK_AGAIN) };
     }
-    let failed = state.failed_change.filter(|f| f.request == hash && !f.unsupported);
-    let message = failed.map_or_else(
-        || shown.to_owned(),
-        |f| {
-            said.push(say("Stalled", true, "ChangeRefused", f.message.clone()));
-            f.message
-        },
-    );
+    let refused = state.failed_change.filter(|f| f.request == hash && !f.unsupported).map(|f| f.message);
+    let trouble = refused.map(Trouble::Refused).or(trouble);
+    let message = match trouble {
+        None => shown.to_owned(),
+        Some(Trouble::Refused(message)) => {
+            said.push(say("Stalled", true, "ChangeRefused", message.clone()));
+            message
+        }
+        Some(Trouble::Failing(message)) => message,
+    };
     finish(o, &mut status, "Ready", message, said, now);
     Decision { step: Step::Wait, status: Some(status), requeue_at: Some(entry.spec.expires_at) }
 }
@@ -416,11 +461,13 @@ fn underway(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Dec
         return create(o, entry.spec.attempt + 1, None, now);
     }
     let expires_at = lifetime::expires_at(&o.client.spec.lifetime, entry.spec.first_registered_at);
+    let behind = o.client.metadata.generation.unwrap_or_default() > entry.spec.generation;
     if state.attempted_at.is_none()
-        && (entry.spec.request != request::of(&o.client.spec) || entry.spec.expires_at != expires_at)
+        && (behind || entry.spec.request != request::of(&o.client.spec) || entry.spec.expires_at != expires_at)
     {
         let name = entry.metadata.name.clone().unwrap_or_default();
-        return Decision { step: Step::UpdateEntry { name, expires_at }, status: None, requeue_at: None };
+        let step = Step::UpdateEntry { name, expires_at, request: true };
+        return Decision { step, status: None, requeue_at: None };
     }
     let trouble = state.possible_orphan.map(|p| p.message).or(state.retry.map(|r| r.last_error));
     let Some(message) = trouble else { return wait(Some(entry.spec.expires_at)) };
@@ -436,7 +483,8 @@ fn underway(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Dec
 
 /// The current entry has ended, or is about to.
 fn ended(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Decision {
-    if matches!(o.secret, Published::UpToDate | Published::Outdated) && o.namespace != NamespaceState::Terminating {
+    // Also in a terminating namespace: a pod that hangs keeps everything else in it from being deleted.
+    if ours_is_there(o) {
         return Decision { step: Step::DeleteSecret, status: None, requeue_at: None };
     }
     let state = entry.state();
@@ -510,7 +558,8 @@ fn deserves_another(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
 }
 
 fn deleting(o: &Observed, now: DateTime<Utc>) -> Decision {
-    if matches!(o.secret, Published::UpToDate | Published::Outdated) && o.namespace != NamespaceState::Terminating {
+    // Also in a terminating namespace: a pod that hangs keeps everything else in it from being deleted.
+    if ours_is_there(o) {
         return Decision { step: Step::DeleteSecret, status: None, requeue_at: None };
     }
     let open: Vec<&ClientRegistration> =
@@ -544,7 +593,8 @@ fn from_timestamp(seconds: i64) -> DateTime<Utc> {
 /// A status that names this entry.
 fn base(o: &Observed, entry: &ClientRegistration) -> OAuthClientStatus {
     let state = entry.state();
-    let published = o.client.spec.secret_name(o.client.metadata.name.as_deref().unwrap_or_default());
+    let name = o.client.spec.secret_name(o.client.metadata.name.as_deref().unwrap_or_default());
+    let published = entry.spec.request.jwks.is_none().then_some(name);
     OAuthClientStatus {
         client_id: state.client_id,
         registered_at: state.registered_at.and(Some(entry.spec.first_registered_at)),

@@ -107,6 +107,23 @@ pub enum Step {
     },
 }
 
+impl Step {
+    /// Whether the server is asked in it, or in the step that follows from it.
+    pub fn asks_the_server(&self) -> bool {
+        matches!(
+            self,
+            Self::RecordAttempt
+                | Self::Register
+                | Self::Prove
+                | Self::Update
+                | Self::ProbeBefore
+                | Self::Delete
+                | Self::ProbeAfter
+                | Self::Identify
+        )
+    }
+}
+
 /// The next step for an entry.
 pub fn decide(o: &Observed, retention: TimeDelta, now: DateTime<Utc>) -> Step {
     let s = &o.status;
@@ -190,7 +207,8 @@ fn live(o: &Observed, now: DateTime<Utc>) -> Step {
             let failed_before = s.failed_change.as_ref().is_some_and(|f| f.request == wanted);
             if *applied != wanted && !failed_before {
                 Step::Update
-            } else if s.applied.as_ref() != Some(applied) {
+            } else if s.applied.as_ref() != Some(applied) || (*applied == wanted && s.failed_change.is_some()) {
+                // A change that was refused and undone may be asked for again.
                 Step::RecordRegistered
             } else {
                 at_expiry

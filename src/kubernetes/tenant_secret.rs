@@ -24,7 +24,10 @@ pub fn build(
     key_id: Option<&str>,
 ) -> Option<Secret> {
     let object = client.metadata.name.clone().unwrap_or_default();
-    let name = client.spec.secret_name(&object)?;
+    if entry.spec.request.jwks.is_some() {
+        return None;
+    }
+    let name = client.spec.secret_name(&object);
     let keys = client.spec.secret_keys();
     let mut data = BTreeMap::new();
     let mut put = |chosen: &Option<String>, default: &str, value: &str| {
@@ -83,15 +86,23 @@ fn checksum(data: &BTreeMap<String, ByteString>) -> String {
     names::hash(&digests)
 }
 
-/// Whether a Secret was made for this very object: by its controller reference.
+/// Whether a Secret was made for this very object: by its controller reference or, where somebody took that off, by the
+/// object's UID in its labels.
 pub fn is_ours(secret: &Secret, client_uid: &str) -> bool {
-    secret.metadata.owner_references.iter().flatten().any(|o| o.controller == Some(true) && o.uid == client_uid)
+    if let Some(controller) = controller(secret) {
+        return controller.uid == client_uid;
+    }
+    let label = |key: &str| secret.metadata.labels.as_ref().and_then(|l| l.get(key)).map(String::as_str);
+    label(MANAGED_BY_LABEL) == Some(MANAGER) && label(CLIENT_UID_LABEL) == Some(client_uid)
+}
+
+fn controller(secret: &Secret) -> Option<&OwnerReference> {
+    secret.metadata.owner_references.iter().flatten().find(|o| o.controller == Some(true))
 }
 
 /// Whose a Secret that is not ours is, in words.
 pub fn whose(secret: &Secret) -> String {
-    let owner = secret.metadata.owner_references.iter().flatten().find(|o| o.controller == Some(true));
-    match owner {
+    match controller(secret) {
         Some(o) => format!("belongs to {} {}", o.kind, o.name),
         None => "was not made by this operator".into(),
     }
@@ -105,4 +116,5 @@ pub fn is_up_to_date(found: &Secret, wanted: &Secret) -> bool {
     found.data == wanted.data
         && holds(&found.metadata.labels, &wanted.metadata.labels)
         && holds(&found.metadata.annotations, &wanted.metadata.annotations)
+        && found.metadata.owner_references == wanted.metadata.owner_references
 }

@@ -1,4 +1,4 @@
-//! What a client may be, and what becomes of changes.
+//! What becomes of changes to a client that runs.
 
 use serde_json::json;
 
@@ -6,28 +6,12 @@ use crate::support::World;
 use crate::{Story, stories};
 
 /// The stories told here.
-pub const STORIES: &[Story] =
-    &stories![every_authentication_method_works, scopes_change_in_place, nothing_before_the_workload,];
-
-fn every_authentication_method_works(w: &World) {
-    w.client("post", &json!({"tokenEndpointAuthMethod": "client_secret_post"}));
-    w.client("key", &json!({"tokenEndpointAuthMethod": "private_key_jwt"}));
-    w.client("rsa", &json!({"tokenEndpointAuthMethod": "private_key_jwt", "tokenEndpointAuthSigningAlg": "RS256"}));
-    w.client(
-        "public",
-        &json!({"tokenEndpointAuthMethod": "none", "grantTypes": ["authorization_code"], "redirectUris": ["https://app.corp.example/cb"]}),
-    );
-    for name in ["post", "key", "rsa", "public"] {
-        w.wait(&format!("oauthclient/{name}"), "condition=Ready");
-    }
-    assert_eq!(w.live().len(), 4);
-    assert!(w.secret("key-oauth").contains_key("private_key.pem"));
-    w.kubectl(&["delete", "oauthclients", "--all", "--timeout=60s"]);
-    assert!(w.live().is_empty());
-    for name in ["post", "key", "rsa", "public"] {
-        assert_eq!(w.entry(name)["status"]["evidence"]["level"], "Proven", "{name}");
-    }
-}
+pub const STORIES: &[Story] = &stories![
+    scopes_change_in_place,
+    everything_else_changes_in_place,
+    a_change_that_is_refused_changes_nothing,
+    an_edit_before_registration_counts,
+];
 
 fn scopes_change_in_place(w: &World) {
     w.client("c", &json!({}));
@@ -42,15 +26,70 @@ fn scopes_change_in_place(w: &World) {
     assert!(w.live().is_empty(), "the rotated registration access token was kept");
 }
 
-fn nothing_before_the_workload(w: &World) {
-    w.client("c", &json!({"workloadRef": {"apiVersion": "batch/v1", "kind": "Job", "name": "late"}}));
-    w.until("the condition says what is missing", || {
-        w.get("oauthclient/c")["status"]["message"].as_str().is_some_and(|m| m.contains("Job late"))
-    });
-    assert!(w.live().is_empty());
-    w.job("late", "forever");
+fn everything_else_changes_in_place(w: &World) {
+    let uri = "https://app.corp.example/cb";
+    w.client("c", &json!({"grantTypes": ["authorization_code"], "redirectUris": [uri]}));
     w.wait("oauthclient/c", "condition=Ready");
-    w.kubectl(&["delete", "job/late"]);
-    w.wait("oauthclient/c", "condition=Revoked");
+    let before = w.secret("c-oauth");
+    let uris = json!([uri, "https://other.corp.example/cb"]);
+    let owner = json!({"team": "finance", "email": "finance@corp.example"});
+    w.patch("oauthclient/c", &json!({"spec": {"redirectUris": uris, "owner": owner, "purpose": "Something else"}}));
+    w.until("the server has the new redirect URIs", || w.live()[0]["redirect_uris"] == uris);
+    w.until("the server knows whom to ask", || w.live()[0]["contacts"] == json!(["finance@corp.example"]));
+    let spec = w.entry("c")["spec"].clone();
+    assert_eq!((&spec["owner"], &spec["purpose"]), (&owner, &json!("Something else")));
+    // What the server is not told is in the ledger all the same.
+    w.requests();
+    w.patch("oauthclient/c", &json!({"spec": {"owner": {"team": "treasury"}}}));
+    w.until("the ledger has the new team", || w.entry("c")["spec"]["owner"]["team"] == "treasury");
+    w.patch("oauthclient/c", &json!({"spec": {"purpose": "Yet another thing"}}));
+    w.until("the ledger has the new purpose", || w.entry("c")["spec"]["purpose"] == "Yet another thing");
+    assert!(w.requests().is_empty(), "which is no business of the server's");
+    assert_eq!(w.secret("c-oauth"), before);
+    w.kubectl(&["delete", "oauthclient/c", "--timeout=60s"]);
+    assert_eq!(w.entry("c")["status"]["evidence"]["level"], "Proven");
+}
+
+fn a_change_that_is_refused_changes_nothing(w: &World) {
+    w.client("c", &json!({}));
+    w.wait("oauthclient/c", "condition=Ready");
+    let (before, live) = (w.secret("c-oauth"), w.live());
+    for round in 0..2 {
+        w.requests();
+        w.patch("oauthclient/c", &json!({"spec": {"scopes": ["reports.read", "no.such.scope"]}}));
+        let says = w.until_reason("c", "Stalled", "ChangeRefused");
+        assert!(says.contains("400") && says.contains("goes on as it was"), "{says}");
+        // Once without and once with the client's secret: servers differ in what they insist on.
+        assert_eq!(w.requests().get("PUT /reg/:id"), Some(&2), "asked, and no more, in round {round}");
+        assert_eq!(w.client_condition("c", "Ready").expect("a condition")["status"], "True");
+        assert!(w.token("c-oauth").is_ok());
+        assert_eq!(w.live(), live);
+        assert_eq!(w.secret("c-oauth"), before, "the Secret says what is, not what was asked");
+        w.patch("oauthclient/c", &json!({"spec": {"scopes": ["reports.read"]}}));
+        w.until("nothing is refused any more", || w.client_condition("c", "Stalled").is_none());
+        assert!(w.client_condition("c", "Ready").is_some_and(|c| c["status"] == "True"));
+    }
+    // The registration access token survived what the server refused.
+    w.patch("oauthclient/c", &json!({"spec": {"scopes": ["reports.read", "reports.write"]}}));
+    w.until("a good change goes through", || w.secret("c-oauth")["scopes"] == "reports.read reports.write");
+    w.kubectl(&["delete", "oauthclient/c", "--timeout=60s"]);
     assert!(w.live().is_empty());
+}
+
+fn an_edit_before_registration_counts(w: &World) {
+    w.stop_server();
+    w.client("c", &json!({"tokenEndpointAuthMethod": "private_key_jwt"}));
+    w.until("it is tried", || w.entries("c").iter().any(|e| e["status"]["retry"]["failures"].is_number()));
+    let edit =
+        json!({"tokenEndpointAuthMethod": "client_secret_post", "scopes": ["reports.write"], "purpose": "Other"});
+    w.patch("oauthclient/c", &json!({"spec": edit}));
+    w.until("the edit is in the ledger", || w.entry("c")["spec"]["purpose"] == "Other");
+    let request = &w.entry("c")["spec"]["request"];
+    assert!(request["signingAlg"].is_null(), "nothing is left of what was asked before: {request:#}");
+    w.start_server();
+    w.wait("oauthclient/c", "condition=Ready");
+    assert_eq!(w.secret("c-oauth")["token_endpoint_auth_method"], "client_secret_post");
+    assert_eq!(w.secret("c-oauth")["scopes"], "reports.write");
+    assert!(w.token("c-oauth").is_ok());
+    assert_eq!((w.live().len(), w.entries("c").len()), (1, 1));
 }

@@ -4,10 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use serde_json::Value;
-
 use super::provider::TOKEN;
 use super::proxy::Proxy;
 use super::root;
@@ -96,28 +92,11 @@ impl Bed {
         self.try_kubectl(args).unwrap_or_else(|e| panic!("kubectl {}: {e}", args.join(" ")))
     }
 
-    /// Every secret value that the operator keeps: tokens, client secrets, the lines of private keys.
-    pub fn secret_values(&self) -> Vec<String> {
-        let label = "app.kubernetes.io/managed-by=oauthclient-operator";
-        let text = self.kubectl(&["get", "secrets", "-A", "-l", label, "-o", "json"]);
-        let list: Value = serde_json::from_str(&text).expect("JSON");
-        let mut all = Vec::new();
-        for secret in list["items"].as_array().expect("items") {
-            for key in ["registration_access_token", "client_secret", "private_key.pem"] {
-                let Some(encoded) = secret["data"][key].as_str() else { continue };
-                all.push(encoded.to_owned());
-                let plain = String::from_utf8(BASE64_STANDARD.decode(encoded).expect("base64")).expect("UTF-8");
-                all.extend(plain.lines().filter(|l| l.len() >= 16 && !l.contains("-----")).map(ToOwned::to_owned));
-            }
-        }
-        all
-    }
-
-    /// Everything that people and programs other than Secrets' readers see: objects, events, the operator's log.
-    pub fn everything_public(&self) -> String {
-        let kinds = "events,oauthclients,clientregistrations,authorizationservers,configmaps";
-        let log = std::fs::read_to_string(self.dir.join("operator.log")).unwrap_or_default();
-        log + &self.kubectl(&["get", kinds, "-A", "-o", "yaml"])
+    /// Makes a kind that pipelines are of, and lets the operator watch it; `--workload-kind` names it.
+    pub fn pipeline_kind(&self) {
+        let path = root().join("tests/support/pipelinerun.yaml");
+        self.kubectl(&["apply", "-f", &path.to_string_lossy()]);
+        self.kubectl(&["wait", "--for=condition=Established", "crd/pipelineruns.testing.example", "--timeout=60s"]);
     }
 }
 

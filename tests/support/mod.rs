@@ -2,7 +2,9 @@
 //! that lies.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod audit;
 mod bed;
+pub mod credentials;
 mod operator;
 mod provider;
 pub mod proxy;
@@ -16,7 +18,7 @@ pub use provider::Provider;
 pub use world::World;
 
 /// The longest that anything is waited for; a slow machine is no failure.
-pub const PATIENCE: Duration = Duration::from_secs(40);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Bed;
 
@@ -14,8 +14,17 @@ impl Bed {
         self.operator_at(self.get("TESTBED_KUBE_APISERVER"), env)
     }
 
+    /// As [`Bed::operator`], with further flags.
+    pub fn operator_with(&self, flags: &[&str]) -> Operator {
+        self.start_operator(self.get("TESTBED_KUBE_APISERVER"), flags, &[])
+    }
+
     /// Starts the operator with this URL for the API server's: that of a proxy before it.
     pub fn operator_at(&self, api: &str, env: &[(&str, &str)]) -> Operator {
+        self.start_operator(api, &[], env)
+    }
+
+    fn start_operator(&self, api: &str, flags: &[&str], env: &[(&str, &str)]) -> Operator {
         let token =
             self.kubectl(&["-n", "oauthclient-system", "create", "token", "oauthclient-operator", "--duration=6h"]);
         let cluster = json!({"server": api, "certificate-authority": self.get("TESTBED_CA")});
@@ -29,14 +38,17 @@ impl Bed {
         std::fs::write(&path, config.to_string()).expect("write a kubeconfig");
         let log = self.dir().join("operator.log");
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("open the operator's log");
+        let from = file.metadata().map_or(0, |m| usize::try_from(m.len()).expect("a length"));
         let child = Command::new(env!("CARGO_BIN_EXE_oauthclient-operator"))
-            .args(["--listen", "127.0.0.1:0", "--log", "info,oauthclient_operator=debug"])
+            .args(["--listen", "127.0.0.1:0"])
+            .args(flags)
+            .env("OPERATOR_LOG", "info,oauthclient_operator=debug")
             .env("KUBECONFIG", path)
             .envs(env.iter().copied())
             .stderr(file)
             .spawn()
             .expect("start the operator");
-        Operator { child, log }
+        Operator { child, log, from }
     }
 }
 
@@ -44,9 +56,30 @@ impl Bed {
 pub struct Operator {
     child: Child,
     log: PathBuf,
+    /// Where this process's log begins.
+    from: usize,
 }
 
 impl Operator {
+    /// What it answers at this path; `None` where it has no such page.
+    pub fn page(&self, path: &str) -> Option<String> {
+        use std::io::{Read, Write};
+        let line = self.log_line("\"listening\"").expect("it listens");
+        let line: Value = serde_json::from_str(&line).expect("JSON");
+        let address = line["fields"]["address"].as_str().expect("an address");
+        let mut stream = std::net::TcpStream::connect(address).expect("connect to the operator");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n").expect("ask");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer.starts_with("HTTP/1.1 200").then_some(answer)
+    }
+
+    /// The first line of its log with this in it.
+    fn log_line(&self, with: &str) -> Option<String> {
+        let log = std::fs::read_to_string(&self.log).expect("read the operator's log");
+        log[self.from..].lines().find(|l| l.contains(with)).map(ToOwned::to_owned)
+    }
+
     /// Ends it and says where its log is.
     pub fn stop(mut self) -> String {
         let _ = self.child.kill();
@@ -54,12 +87,15 @@ impl Operator {
         self.log.to_string_lossy().into_owned()
     }
 
-    /// Kills it after so long; true when it died by itself before, at the step that was named.
+    /// Kills it so long after it began to work; true when it died by itself before, at the step that was named.
     pub fn kill_after(mut self, patience: Duration) -> bool {
-        let start = Instant::now();
-        while start.elapsed() < patience {
+        let mut began = None;
+        while began.is_none_or(|b: Instant| b.elapsed() < patience) {
             if self.child.try_wait().is_ok_and(|s| s.is_some()) {
                 return true;
+            }
+            if began.is_none() && self.log_line("\"next step\"").is_some() {
+                began = Some(Instant::now());
             }
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 
 use super::proxy::Proxy;
-use super::{Bed, World};
+use super::{Bed, World, credentials};
 
 /// What registering takes.
 pub const TOKEN: &str = "initial-access-token-of-the-tests";
@@ -132,24 +132,46 @@ impl World<'_> {
         self.runtime.block_on(async { self.http.get(url).send().await.expect("ask").json().await.expect("JSON") })
     }
 
+    /// How many requests came to the server, by method and path, since this was asked last.
+    pub fn requests(&self) -> BTreeMap<String, u64> {
+        let address = self.server_address();
+        self.runtime.block_on(async {
+            let counted = self.http.get(format!("{address}/test/requests")).send().await.expect("ask");
+            let counted = counted.json().await.expect("JSON");
+            self.http.post(format!("{address}/test/reset-requests")).send().await.expect("reset");
+            counted
+        })
+    }
+
+    /// What the server calls itself.
+    pub fn issuer(&self) -> String {
+        self.provider.borrow().issuer.clone()
+    }
+
+    /// Changes this world's AuthorizationServer.
+    pub fn server(&self, spec: &Value) {
+        self.patch(&self.server_name(), &json!({"spec": spec}));
+    }
+
+    /// Its name, for kubectl.
+    pub fn server_name(&self) -> String {
+        format!("authorizationserver/{}", self.namespace)
+    }
+
     /// Gets a token with what is in a Secret.
     pub fn token(&self, secret: &str) -> Result<String, String> {
         self.token_with(&self.secret(secret))
     }
 
-    /// Gets a token with these credentials.
+    /// Gets a token with these credentials, as `token_endpoint_auth_method` among them says.
     pub fn token_with(&self, secret: &BTreeMap<String, String>) -> Result<String, String> {
-        let form = [("grant_type", "client_credentials"), ("scope", secret["scopes"].as_str())];
-        self.runtime.block_on(async {
-            let request = self.http.post(&secret["token_endpoint"]).form(&form);
-            let answer = request
-                .basic_auth(&secret["client_id"], Some(&secret["client_secret"]))
-                .send()
-                .await
-                .map_err(|e| e.to_string())?;
-            let status = answer.status();
-            let body: Value = answer.json().await.map_err(|e| e.to_string())?;
-            body["access_token"].as_str().map(ToOwned::to_owned).ok_or_else(|| status.to_string())
-        })
+        self.runtime.block_on(credentials::token(&self.http, secret))
+    }
+
+    /// A workload that asks for tokens with what is in this Secret, all the time.
+    pub fn consumer(&self, secret: &str) -> credentials::Consumer {
+        let kubectl = self.bed.get("KUBECTL").to_owned();
+        let kubeconfig = self.bed.get("KUBECONFIG").to_owned();
+        credentials::Consumer::start(kubectl, kubeconfig, self.namespace.clone(), secret.to_owned(), self.http.clone())
     }
 }

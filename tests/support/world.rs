@@ -4,16 +4,15 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use super::proxy::Proxy;
-use super::{Bed, PATIENCE, Provider};
+use super::{Bed, PATIENCE, Provider, credentials};
 
 /// A namespace and an authorization server for one test.
 pub struct World<'a> {
-    pub(super) bed: &'a Bed,
+    /// The cluster.
+    pub bed: &'a Bed,
     /// The namespace, and the AuthorizationServer's name.
     pub namespace: String,
     pub(super) provider: RefCell<Provider>,
@@ -73,6 +72,22 @@ impl<'a> World<'a> {
 
     /// Applies an OAuthClient with these members instead of the usual ones.
     pub fn try_client(&self, name: &str, members: &Value) -> Result<String, String> {
+        self.try_client_with(&json!({"name": name}), members)
+    }
+
+    /// As [`World::try_client`], with more metadata than a name.
+    pub fn try_client_with(&self, metadata: &Value, members: &Value) -> Result<String, String> {
+        self.apply(&self.client_object(metadata, members))
+    }
+
+    /// Applies many OAuthClients at once.
+    pub fn clients(&self, names: &[String], members: &Value) {
+        let items: Vec<Value> = names.iter().map(|n| self.client_object(&json!({"name": n}), members)).collect();
+        self.apply(&json!({"apiVersion": "v1", "kind": "List", "items": items})).expect("OAuthClients that are valid");
+    }
+
+    /// An OAuthClient.
+    pub fn client_object(&self, metadata: &Value, members: &Value) -> Value {
         let mut spec = json!({
             "authorizationServerRef": {"name": self.namespace},
             "owner": {"team": "data", "email": "data@corp.example"},
@@ -83,10 +98,7 @@ impl<'a> World<'a> {
         for (key, value) in members.as_object().expect("members") {
             spec[key] = value.clone();
         }
-        self.apply(&json!({
-            "apiVersion": "oauthclient.dev/v1alpha1", "kind": "OAuthClient",
-            "metadata": {"name": name}, "spec": spec,
-        }))
+        json!({"apiVersion": "oauthclient.dev/v1alpha1", "kind": "OAuthClient", "metadata": metadata, "spec": spec})
     }
 
     /// As [`World::try_client`]; it must be taken.
@@ -98,7 +110,7 @@ impl<'a> World<'a> {
     pub fn job(&self, name: &str, run: &str) {
         self.apply(&json!({
             "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name},
-            "spec": {"template": {
+            "spec": {"backoffLimit": 0, "template": {
                 "metadata": {"annotations": {"testbed.oauthclient.dev/run": run}},
                 "spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "none.example/none"}]},
             }},
@@ -108,15 +120,35 @@ impl<'a> World<'a> {
 
     /// Lets a Job's running pods complete.
     pub fn finish_job(&self, name: &str) {
+        self.end_job(name, "complete");
+    }
+
+    /// Lets a Job's running pods `complete` or `fail`.
+    pub fn end_job(&self, name: &str, how: &str) {
         let selector = format!("batch.kubernetes.io/job-name={name}");
+        let run = format!("testbed.oauthclient.dev/run={how}");
         self.until("the Job has a pod", || !self.kubectl(&["get", "pods", "-l", &selector, "-o", "name"]).is_empty());
-        self.kubectl(&["annotate", "pods", "-l", &selector, "--overwrite", "testbed.oauthclient.dev/run=complete"]);
+        self.kubectl(&["annotate", "pods", "-l", &selector, "--overwrite", &run]);
+    }
+
+    /// Deletes the namespace and takes its finalizers off by force: it is gone, and what was in it is not.
+    pub fn finalize_namespace_by_force(&self) {
+        self.kubectl(&["delete", "namespace", &self.namespace, "--wait=false"]);
+        let object = json!({
+            "apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": self.namespace}, "spec": {"finalizers": []},
+        });
+        let path = format!("/api/v1/namespaces/{}/finalize", self.namespace);
+        let done = self.bed.kubectl_with(&["replace", "--raw", &path, "-f", "-"], Some(&object.to_string()));
+        done.expect("finalize a namespace");
     }
 
     /// Waits for a condition.
     pub fn wait(&self, object: &str, what: &str) {
-        let timeout = format!("--timeout={}s", PATIENCE.as_secs());
-        self.kubectl(&["wait", object, &format!("--for={what}"), &timeout]);
+        let (timeout, what) = (format!("--timeout={}s", PATIENCE.as_secs()), format!("--for={what}"));
+        let mut args = vec!["wait", &what, &timeout];
+        args.extend(object.split(' '));
+        self.kubectl(&args);
     }
 
     /// Waits until an object is gone.
@@ -150,15 +182,8 @@ impl<'a> World<'a> {
 
     /// A Secret's data.
     pub fn secret(&self, name: &str) -> BTreeMap<String, String> {
-        let Ok(text) = self.try_kubectl(&["get", "secret", name, "-o", "json"]) else { return BTreeMap::new() };
-        let secret: Value = serde_json::from_str(&text).expect("JSON");
-        let data = secret["data"].as_object().cloned().unwrap_or_default();
-        data.into_iter()
-            .map(|(k, v)| {
-                let bytes = BASE64_STANDARD.decode(v.as_str().expect("text")).expect("base64");
-                (k, String::from_utf8(bytes).expect("UTF-8"))
-            })
-            .collect()
+        self.try_kubectl(&["get", "secret", name, "-o", "json"])
+            .map_or_else(|_| BTreeMap::new(), |t| credentials::data(&t))
     }
 
     /// The newest ledger entry of a client.
@@ -176,9 +201,13 @@ impl<'a> World<'a> {
 
     /// The ledger entries of this namespace.
     pub fn ledger(&self) -> Vec<Value> {
-        let selector = format!("oauthclient.dev/client-namespace={}", self.namespace);
+        self.whole_ledger(&format!("oauthclient.dev/client-namespace={}", self.namespace))
+    }
+
+    /// The ledger entries with these labels, of all namespaces.
+    pub fn whole_ledger(&self, selector: &str) -> Vec<Value> {
         let text =
-            self.kubectl(&["-n", "oauthclient-system", "get", "clientregistrations", "-l", &selector, "-o", "json"]);
+            self.kubectl(&["-n", "oauthclient-system", "get", "clientregistrations", "-l", selector, "-o", "json"]);
         let list: Value = serde_json::from_str(&text).expect("JSON");
         list["items"].as_array().expect("items").clone()
     }
@@ -188,6 +217,16 @@ impl<'a> World<'a> {
         let found = self.get(object);
         let all = found["status"]["conditions"].as_array();
         all.and_then(|all| all.iter().find(|c| c["type"] == type_)).cloned().unwrap_or_default()
+    }
+
+    /// A condition of an OAuthClient, if it has it.
+    pub fn client_condition(&self, client: &str, type_: &str) -> Option<Value> {
+        Some(self.condition(&format!("oauthclient/{client}"), type_)).filter(Value::is_object)
+    }
+
+    /// Waits until a condition of an OAuthClient is True for this reason; its message.
+    pub fn until_reason(&self, client: &str, type_: &str, reason: &str) -> String {
+        self.wait_reason(&format!("oauthclient/{client}"), type_, "True", reason)
     }
 
     /// Waits until a condition of an object is this, for this reason; its message.

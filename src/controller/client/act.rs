@@ -53,14 +53,21 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
             faults::point("after-entry");
             Ok(true)
         }
-        Step::UpdateEntry { name, expires_at } => {
-            let spec = json!({
-                "request": request::of(&client.spec),
+        Step::UpdateEntry { name, expires_at, request } => {
+            let mut spec = json!({
+                "generation": client.metadata.generation,
                 "owner": client.spec.owner,
                 "purpose": client.spec.purpose,
                 "expiresAt": expires_at,
-                "generation": client.metadata.generation,
             });
+            if request {
+                let mut asked = json!(request::of(&client.spec));
+                // A merge leaves alone what it does not name.
+                for member in ["signingAlg", "jwks"] {
+                    asked[member] = asked[member].take();
+                }
+                spec["request"] = asked;
+            }
             patch_entry(ctx, &name, spec).await?;
             Ok(true)
         }
@@ -119,8 +126,12 @@ async fn publish(secrets: &Api<Secret>, view: &View) -> Result<(), Error> {
     match &view.found {
         None => secrets.create(&PostParams::default(), wanted).await.map_err(doing("publish the client's Secret"))?,
         Some(found) => {
-            let mut changed = wanted.clone();
-            changed.metadata.resource_version = found.resource_version();
+            let mut changed = found.clone();
+            changed.data.clone_from(&wanted.data);
+            // What others put beside is theirs.
+            changed.labels_mut().extend(wanted.labels().clone());
+            changed.annotations_mut().extend(wanted.annotations().clone());
+            changed.metadata.owner_references.clone_from(&wanted.metadata.owner_references);
             let name = wanted.name_any();
             secrets
                 .replace(&name, &PostParams::default(), &changed)

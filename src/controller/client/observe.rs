@@ -38,26 +38,24 @@ pub async fn observe(ctx: &Context, client: OAuthClient) -> Option<View> {
         Look::Gone => None,
         Look::Unknown(_) => return None,
     };
-    let known = client.status.as_ref().and_then(|s| s.registration_ref.as_ref()).map_or(1, |r| r.attempt);
+    let known = client.status.as_ref().and_then(|s| s.registration_ref.as_ref()).map_or(0, |r| r.attempt);
     let mut entries: Vec<ClientRegistration> = Vec::new();
     let ledger = ctx.ledger();
     for (attempt, name) in entry_names(&uid, known) {
         match look(&ledger, &ClientRegistration::plural(&()), &name).await {
             Look::There(entry) => entries.push(entry),
-            Look::Gone if attempt < known => {}
+            // One that is gone may have a successor.
+            Look::Gone if attempt <= known => {}
             Look::Gone => break,
             Look::Unknown(_) => return None,
         }
     }
     let workload = ctx.kinds.look(&ctx.client, &in_namespace, client.spec.workload_ref.as_ref()).await;
     let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), &in_namespace);
-    let found = match client.spec.secret_name(&client.name_any()) {
-        None => None,
-        Some(name) => match look(&secrets, "secrets", &name).await {
-            Look::There(secret) => Some(secret),
-            Look::Gone => None,
-            Look::Unknown(_) => return None,
-        },
+    let found = match look(&secrets, "secrets", &client.spec.secret_name(&client.name_any())).await {
+        Look::There(secret) => Some(secret),
+        Look::Gone => None,
+        Look::Unknown(_) => return None,
     };
     let wanted = wanted(ctx, &client, &entries).await;
     let secret = match (&found, &wanted) {
