@@ -103,6 +103,22 @@ func TestEnvironmentIsWhatAShellReads(t *testing.T) {
 	}
 }
 
+func TestAddingToTheEnvironmentReplaces(t *testing.T) {
+	dir := t.TempDir()
+	if err := writeEnvironment(dir, []variable{{"URL", "old"}, {"URL_OTHER", "stays"}}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := addToEnvironment(dir, []variable{{"URL", "it's new"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(filepath.Join(dir, "env"))
+	if want := "URL_OTHER=stays\nURL='it'\\''s new'\n"; err != nil || string(got) != want {
+		t.Fatalf("got %s %v, not %s", got, err, want)
+	}
+}
+
 func TestWhichCluster(t *testing.T) {
 	dir := t.TempDir()
 	bed, other := filepath.Join(dir, "bed"), filepath.Join(dir, "config")

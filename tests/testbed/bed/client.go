@@ -63,13 +63,18 @@ func (c *client) get(ctx context.Context, url string, into any) error {
 	if err != nil {
 		return err
 	}
+	return c.send(request, into)
+}
+
+// send reads the answer to a request, which must be 200, into the value given.
+func (c *client) send(request *http.Request, into any) error {
 	response, err := c.http.Do(request)
 	if err != nil {
 		return err
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET %s: %s", url, response.Status)
+		return fmt.Errorf("%s %s: %s", request.Method, request.URL, response.Status)
 	}
 	return json.NewDecoder(response.Body).Decode(into)
 }

@@ -14,7 +14,7 @@ import (
 // startOrder is the order in which a bed's processes start; they end in the
 // opposite one.
 var startOrder = []string{
-	"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "oidc-provider",
+	"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "oidc-provider", keycloakName,
 }
 
 //go:embed audit-policy.yaml

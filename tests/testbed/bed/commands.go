@@ -12,7 +12,9 @@ import (
 )
 
 const (
-	startTimeout = 2 * time.Minute
+	// startTimeout is for a machine that is busy compiling, where a JVM takes a
+	// minute. A process that ends instead is noticed at once.
+	startTimeout = 5 * time.Minute
 	// endPatience is how long a process may take to end by itself. The API
 	// server would wait a minute for its watchers.
 	endPatience = 2 * time.Second
@@ -262,5 +264,5 @@ func stopOne(dir, name string) error {
 	if err != nil {
 		return err
 	}
-	return p.end(dir, endPatience)
+	return p.stop(dir)
 }

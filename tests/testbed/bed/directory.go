@@ -88,6 +88,15 @@ func writeSettings(dir string, s settings) error {
 	return writeFile(filepath.Join(dir, marker), data)
 }
 
+// copyFile copies a file; readers of the copy see the old or the new one.
+func copyFile(from, to string) error {
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return writeFile(to, data)
+}
+
 // writeFile replaces a file as a whole: readers see the old or the new one.
 // Everything in a bed may hold a key or a token, so nobody else may read it.
 func writeFile(path string, data []byte) error {

@@ -16,7 +16,9 @@ import (
 )
 
 const usage = `usage: testbed up|down|status [--dir DIR]
-       testbed start|stop|restart NAME [--dir DIR]`
+       testbed start|stop|restart NAME [--dir DIR]
+       testbed keycloak up|clients|initial-access-token [--dir DIR]
+       testbed keycloak save|restore FILE [--dir DIR]`
 
 func main() {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -69,6 +71,16 @@ func run(ctx context.Context, args []string) error {
 		return down(dir)
 	case command == "status":
 		return status(dir)
+	case command == "keycloak up":
+		return keycloakUp(ctx, dir)
+	case command == "keycloak clients":
+		return keycloakClients(ctx, dir)
+	case command == "keycloak initial-access-token":
+		return keycloakInitialAccessToken(ctx, dir)
+	case len(words) == 3 && words[0] == "keycloak" && words[1] == "save":
+		return keycloakSave(ctx, dir, words[2])
+	case len(words) == 3 && words[0] == "keycloak" && words[1] == "restore":
+		return keycloakRestore(ctx, dir, words[2])
 	case len(words) == 2 && words[0] == "start":
 		return startOne(ctx, dir, words[1])
 	case len(words) == 2 && words[0] == "stop":

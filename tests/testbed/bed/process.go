@@ -26,7 +26,10 @@ type process struct {
 	Env     []string `json:"env,omitempty"`
 	// Ready is a URL that answers 200 once the server is ready.
 	Ready string `json:"ready,omitempty"`
-	Pid   int    `json:"pid,omitempty"`
+	// Patience is how long stop lets it end by itself, where that is longer
+	// than usual.
+	Patience time.Duration `json:"patience,omitempty"`
+	Pid      int           `json:"pid,omitempty"`
 	// Started tells this process from a later one with the same pid.
 	Started string `json:"started,omitempty"`
 }
@@ -196,6 +199,11 @@ func (p *process) end(dir string, patience time.Duration) error {
 		return err
 	}
 	return nil
+}
+
+// stop is end for a process whose data are used again.
+func (p *process) stop(dir string) error {
+	return p.end(dir, max(endPatience, p.Patience))
 }
 
 // tail is the end of a log, for an error message.

@@ -6,9 +6,10 @@ at_least() {
   [[ $(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1) == "$2" ]]
 }
 
-# version_in TEXT: the first dotted number in it.
+# version_in TEXT: the first number in it, dotted or not ("openjdk 21"), where
+# those that set a colour do not count.
 version_in() {
-  grep -oE '[0-9]+(\.[0-9]+)+' <<<"$1" | head -n 1
+  sed 's/\x1b\[[0-9;]*m//g' <<<"$1" | grep -oE '[0-9]+(\.[0-9]+)*' | head -n 1 || true
 }
 
 # require NAME LEAST ADVICE COMMAND…: COMMAND prints the version of NAME.
@@ -26,6 +27,12 @@ require() {
   fi
 }
 
+# java_command: the java that Maven and Keycloak would take themselves.
+java_command() {
+  echo "${JAVA_HOME:+$JAVA_HOME/bin/}java"
+}
+
+# check_prerequisites PART…: what every bed needs, and what these parts need besides.
 check_prerequisites() {
   local problems=() go_least tool
   if [[ $(uname -s) != Linux ]]; then
@@ -40,6 +47,10 @@ check_prerequisites() {
   for tool in flock sha256sum readlink sort; do
     type -P "$tool" >/dev/null || problems+=("$tool is missing. Install util-linux and coreutils.")
   done
+  if [[ " $* " == *" keycloak "* ]]; then
+    require Java 17 "Run: apt-get install openjdk-17-jre-headless" "$(java_command)" --version
+    require "Maven (mvn)" 3.6.3 "Run: apt-get install maven" mvn --version
+  fi
   if [[ ${#problems[@]} -gt 0 ]]; then
     echo "testbed: this machine lacks what the test bed needs:" >&2
     printf '  - %s\n' "${problems[@]}" >&2
