@@ -433,14 +433,19 @@ fn serve(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Decisi
         return Decision { step: Step::Wait, status: Some(status), requeue_at: Some(now + LOOK_AGAIN) };
     }
     let refused = state.failed_change.filter(|f| f.request == hash && !f.unsupported).map(|f| f.message);
-    let trouble = refused.map(Trouble::Refused).or(trouble);
+    let pending = state.retry.filter(|_| state.applied.as_ref().is_some_and(|applied| *applied != hash));
+    let pending = pending.map(|r| format!("a change is not made yet, the client goes on as it was: {}", r.last_error));
+    let trouble = refused.map(Trouble::Refused).or(trouble).or(pending.map(Trouble::Failing));
     let message = match trouble {
         None => shown.to_owned(),
         Some(Trouble::Refused(message)) => {
             said.push(say("Stalled", true, "ChangeRefused", message.clone()));
             message
         }
-        Some(Trouble::Failing(message)) => message,
+        Some(Trouble::Failing(message)) => {
+            said.push(say("Reconciling", true, "ChangePending", message.clone()));
+            message
+        }
     };
     finish(o, &mut status, "Ready", message, said, now);
     Decision { step: Step::Wait, status: Some(status), requeue_at: Some(entry.spec.expires_at) }

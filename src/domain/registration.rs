@@ -192,18 +192,21 @@ fn live(o: &Observed, now: DateTime<Utc>) -> Step {
             Some(_) => Step::RecordPossibleOrphan,
         },
         Management::Present { applied, granted, has_credential, .. } => {
+            let wanted = request::hash(&o.spec.request);
+            // What was granted is compared with what it was the answer to: at first, and after every change.
+            if (s.registered_at.is_none() || *applied == wanted)
+                && let Some(excess) = request::granted_too_much(&o.spec.request, granted)
+            {
+                return Step::RecordEnd(End {
+                    reason: EndReason::GrantedTooMuch,
+                    message: format!("the server granted more than was asked: {excess}"),
+                    at: now,
+                });
+            }
             if s.registered_at.is_none() {
-                if let Some(excess) = request::granted_too_much(&o.spec.request, granted) {
-                    return Step::RecordEnd(End {
-                        reason: EndReason::GrantedTooMuch,
-                        message: format!("the server granted more than was asked: {excess}"),
-                        at: now,
-                    });
-                }
                 let shown = s.acceptance.is_some() || o.pass.nothing_separates || !has_credential;
                 return if shown { Step::RecordRegistered } else { Step::Prove };
             }
-            let wanted = request::hash(&o.spec.request);
             let failed_before = s.failed_change.as_ref().is_some_and(|f| f.request == wanted);
             if *applied != wanted && !failed_before {
                 Step::Update

@@ -1,5 +1,6 @@
 //! The whole life of clients, on a real API server and a real authorization server. One cluster and one operator for
-//! all stories, several of which are told at a time; each has a namespace and an authorization server of its own.
+//! all stories, several of which are told at a time; each has a namespace and an authorization server of its own. The
+//! stories of what is not an end have a cluster and an operator of their own, with a proxy before the API server.
 //! `E2E_ONLY=word,word` tells only the stories with such a word in their name; `E2E_AT_ONCE` sets how many at a time.
 
 mod changes;
@@ -9,6 +10,7 @@ mod ends;
 mod false_proof;
 mod lies;
 mod namespaces;
+mod not_an_end;
 mod refusals;
 mod rights;
 mod rules;
@@ -35,10 +37,11 @@ macro_rules! stories {
     ($($name:ident),* $(,)?) => { [$((stringify!($name), $name as fn(&$crate::support::World))),*] };
 }
 
+/// How a story goes, with all that it needs.
+type Telling<'a> = (&'static str, Box<dyn FnOnce() -> bool + Send + 'a>);
+
 #[test]
 fn a_clients_whole_life() {
-    let only = std::env::var("E2E_ONLY").unwrap_or_default();
-    let at_once: usize = std::env::var("E2E_AT_ONCE").ok().and_then(|n| n.parse().ok()).unwrap_or(4);
     let plain = [
         workloads::STORIES,
         ends::STORIES,
@@ -56,30 +59,23 @@ fn a_clients_whole_life() {
     let behind_a_proxy = [lies::STORIES, false_proof::STORIES, unready::STORIES].concat();
     // The long ones first: most of them wait for back-off.
     let all = behind_a_proxy.into_iter().map(|s| (s, true)).chain(plain.into_iter().map(|s| (s, false)));
-    let stories: Vec<(Story, bool)> =
-        all.filter(|((name, _), _)| only.split(',').any(|word| name.contains(word))).collect();
+    let stories: Vec<(Story, bool)> = all.filter(|((name, _), _)| is_told(name)).collect();
+    if stories.is_empty() {
+        return;
+    }
     let bed = Bed::up("e2e");
     bed.pipeline_kind();
     let collector = bed.collect_secrets();
     // Everything that any crate has to say is looked through for secrets.
     let operator = bed.operator_with(&["--workload-kind", "testing.example/v1/PipelineRun", "--log", "debug"]);
-    let (next, failed) = (Mutex::new(stories.iter()), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..at_once {
-            scope.spawn(|| {
-                loop {
-                    let Some(((name, story), proxy)) = next.lock().expect("no panic in here").next() else { return };
-                    if !tell(&bed, name, *story, *proxy) {
-                        failed.lock().expect("no panic in here").push(*name);
-                    }
-                }
-            });
-        }
-    });
+    let telling = |((name, story), proxy): (Story, bool)| -> Telling {
+        let (bed, make) = (&bed, if proxy { World::behind_a_proxy } else { World::new });
+        (name, Box::new(move || tell(name, || make(bed, name), story)))
+    };
+    let failed = tell_all(stories.into_iter().map(telling).collect());
     let public = bed.everything_public() + &operator.page("/metrics").unwrap_or_default();
     leaks(&collector.stop(), &public);
     let log = operator.stop();
-    let failed = failed.into_inner().expect("no panic in here");
     assert!(failed.is_empty(), "failed: {failed:?}; operator log: {log}");
 }
 
@@ -93,10 +89,35 @@ fn leaks(secrets: &BTreeSet<String>, public: &str) {
     assert!(found.is_empty(), "secret values are outside of Secrets, after: {before:#?}");
 }
 
-fn tell(bed: &Bed, name: &str, story: fn(&World), proxy: bool) -> bool {
+/// Whether `E2E_ONLY` asks for the story of this name.
+fn is_told(name: &str) -> bool {
+    let only = std::env::var("E2E_ONLY").unwrap_or_default();
+    only.split(',').any(|word| name.contains(word))
+}
+
+/// Tells several stories at a time; the names of those that failed.
+fn tell_all(tellings: Vec<Telling>) -> Vec<&'static str> {
+    let at_once: usize = std::env::var("E2E_AT_ONCE").ok().and_then(|n| n.parse().ok()).unwrap_or(4);
+    let (next, failed) = (Mutex::new(tellings.into_iter()), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..at_once {
+            scope.spawn(|| {
+                loop {
+                    let Some((name, tell)) = next.lock().expect("no panic in here").next() else { return };
+                    if !tell() {
+                        failed.lock().expect("no panic in here").push(name);
+                    }
+                }
+            });
+        }
+    });
+    failed.into_inner().expect("no panic in here")
+}
+
+fn tell<'a>(name: &str, make: impl FnOnce() -> World<'a>, story: impl FnOnce(&World)) -> bool {
     let start = Instant::now();
     let told = catch_unwind(AssertUnwindSafe(|| {
-        let world = if proxy { World::behind_a_proxy(bed, name) } else { World::new(bed, name) };
+        let world = make();
         let told = catch_unwind(AssertUnwindSafe(|| story(&world))).is_ok();
         if !told {
             eprintln!("{}", world.describe());

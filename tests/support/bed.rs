@@ -13,6 +13,8 @@ pub struct Bed {
     name: String,
     dir: PathBuf,
     env: BTreeMap<String, String>,
+    /// What stories read the cluster with.
+    token: String,
 }
 
 impl Bed {
@@ -33,12 +35,17 @@ impl Bed {
             .filter_map(|l| l.split_once('='))
             .map(|(k, v)| (k.to_owned(), v.trim_matches('\'').to_owned()))
             .collect();
-        let bed = Self { name: name.to_owned(), dir, env };
+        let mut bed = Self { name: name.to_owned(), dir, env, token: String::new() };
         bed.kubectl(&["apply", "-f", &root().join("crds").to_string_lossy()]);
         bed.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
         bed.kubectl(&["apply", "-f", &root().join("deploy").to_string_lossy()]);
         let token = format!("--from-literal=token={TOKEN}");
         bed.kubectl(&["-n", "oauthclient-system", "create", "secret", "generic", "corp-registration", &token]);
+        let reader = ["serviceaccount", "reader-of-the-tests"];
+        bed.kubectl(&["create", reader[0], reader[1]]);
+        let account = format!("--serviceaccount=default:{}", reader[1]);
+        bed.kubectl(&["create", "clusterrolebinding", reader[1], "--clusterrole=cluster-admin", &account]);
+        bed.token = bed.kubectl(&["create", "token", reader[1], "--duration=6h"]).trim().to_owned();
         // The garbage collector looks for new kinds every half minute; a restart makes it look now.
         let done = Command::new(&testbed).args(["restart", "kube-controller-manager", "--dir"]).arg(&bed.dir).status();
         assert!(done.is_ok_and(|s| s.success()));
@@ -48,6 +55,11 @@ impl Bed {
     /// Its folder.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// A token that reads everything.
+    pub fn token(&self) -> &str {
+        &self.token
     }
 
     /// The CA of everything here, in PEM.

@@ -8,6 +8,7 @@ pub mod credentials;
 mod operator;
 mod provider;
 pub mod proxy;
+mod read;
 mod world;
 
 use std::path::Path;

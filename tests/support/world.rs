@@ -165,16 +165,6 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Whether an object exists.
-    pub fn exists(&self, object: &str) -> bool {
-        !self.kubectl(&["get", object, "--ignore-not-found", "-o", "name"]).is_empty()
-    }
-
-    /// An object.
-    pub fn get(&self, object: &str) -> Value {
-        serde_json::from_str(&self.kubectl(&["get", object, "-o", "json"])).expect("JSON")
-    }
-
     /// A merge patch.
     pub fn patch(&self, object: &str, patch: &Value) {
         self.kubectl(&["patch", object, "--type=merge", "-p", &patch.to_string()]);
@@ -182,91 +172,18 @@ impl<'a> World<'a> {
 
     /// A Secret's data.
     pub fn secret(&self, name: &str) -> BTreeMap<String, String> {
-        self.try_kubectl(&["get", "secret", name, "-o", "json"])
-            .map_or_else(|_| BTreeMap::new(), |t| credentials::data(&t))
-    }
-
-    /// The newest ledger entry of a client.
-    pub fn entry(&self, client: &str) -> Value {
-        self.entries(client).pop().expect("an entry")
-    }
-
-    /// The ledger entries of a client, oldest attempt first.
-    pub fn entries(&self, client: &str) -> Vec<Value> {
-        let mut all = self.ledger();
-        all.retain(|e| e["spec"]["clientRef"]["name"] == client);
-        all.sort_by_key(|e| e["spec"]["attempt"].as_u64());
-        all
-    }
-
-    /// The ledger entries of this namespace.
-    pub fn ledger(&self) -> Vec<Value> {
-        self.whole_ledger(&format!("oauthclient.dev/client-namespace={}", self.namespace))
-    }
-
-    /// The ledger entries with these labels, of all namespaces.
-    pub fn whole_ledger(&self, selector: &str) -> Vec<Value> {
-        let text =
-            self.kubectl(&["-n", "oauthclient-system", "get", "clientregistrations", "-l", selector, "-o", "json"]);
-        let list: Value = serde_json::from_str(&text).expect("JSON");
-        list["items"].as_array().expect("items").clone()
-    }
-
-    /// A condition of an object; null when it has none of this type.
-    pub fn condition(&self, object: &str, type_: &str) -> Value {
-        let found = self.get(object);
-        let all = found["status"]["conditions"].as_array();
-        all.and_then(|all| all.iter().find(|c| c["type"] == type_)).cloned().unwrap_or_default()
-    }
-
-    /// A condition of an OAuthClient, if it has it.
-    pub fn client_condition(&self, client: &str, type_: &str) -> Option<Value> {
-        Some(self.condition(&format!("oauthclient/{client}"), type_)).filter(Value::is_object)
-    }
-
-    /// Waits until a condition of an OAuthClient is True for this reason; its message.
-    pub fn until_reason(&self, client: &str, type_: &str, reason: &str) -> String {
-        self.wait_reason(&format!("oauthclient/{client}"), type_, "True", reason)
-    }
-
-    /// Waits until a condition of an object is this, for this reason; its message.
-    pub fn wait_reason(&self, object: &str, type_: &str, status: &str, reason: &str) -> String {
-        let mut found = Value::Null;
-        self.until(&format!("{object} has {type_}={status} because of {reason}"), || {
-            found = self.condition(object, type_);
-            found["status"] == status && found["reason"] == reason
-        });
-        found["message"].as_str().unwrap_or_default().to_owned()
-    }
-
-    /// Waits for an event about an OAuthClient with this reason; what it says.
-    pub fn wait_event(&self, client: &str, reason: &str) -> String {
-        let selector = format!("reason={reason},involvedObject.name={client}");
-        let mut note = String::new();
-        self.until(&format!("an event {reason} about {client}"), || {
-            note =
-                self.kubectl(&["get", "events", "--field-selector", &selector, "-o", "jsonpath={.items[*].message}"]);
-            !note.is_empty()
-        });
-        note
-    }
-
-    /// Names of clients that live at the server and that no ledger entry reports: as registered, as being revoked,
-    /// or as a possible orphan.
-    pub fn unreported(&self) -> Vec<String> {
-        let ledger = self.ledger();
-        let known = ledger.iter().filter(|e| {
-            matches!(e["status"]["phase"].as_str(), Some("Registering" | "Registered" | "Revoking" | "PossibleOrphan"))
-        });
-        let known: Vec<&str> = known.filter_map(|e| e["metadata"]["name"].as_str()).collect();
-        let live = self.live();
-        let names = live.iter().map(|c| c["client_name"].as_str().unwrap_or_default().to_owned());
-        names.filter(|n| !known.iter().any(|k| n.ends_with(k))).collect()
+        let path = format!("/api/v1/namespaces/{}/secrets/{name}", self.namespace);
+        self.read(&path).map_or_else(BTreeMap::new, |secret| credentials::data(&secret.to_string()))
     }
 
     /// A file of this test's own, in the bed's folder.
     pub fn scratch(&self, name: &str) -> String {
         self.bed.dir().join(name).to_string_lossy().into_owned()
+    }
+
+    /// What the operator has logged.
+    pub fn operator_log(&self) -> String {
+        std::fs::read_to_string(self.scratch("operator.log")).unwrap_or_default()
     }
 
     /// What there is, for a failure.

@@ -1,14 +1,12 @@
 //! Changing a client in place.
 
-use super::act::act;
 use super::observe::{Work, management};
 use super::say::{audit, failed, said};
 use super::{keep, record, server};
-use crate::api::{EndReason, FailedChange};
+use crate::api::FailedChange;
 use crate::authorization_server::keys::ClientKey;
 use crate::authorization_server::{Backend, CallError};
 use crate::controller::{Context, Error, doing, faults};
-use crate::domain::registration::Step;
 use crate::domain::request;
 use crate::kubernetes::management_secret::{self, Stored};
 
@@ -37,17 +35,6 @@ pub(super) async fn update(ctx: &Context, work: &mut Work) -> Result<(), Error> 
             keep::changed(ctx, &work.observed.name, &stored)
                 .await
                 .map_err(doing("store a rotated registration access token"))?;
-            if let Some(excess) = request::granted_too_much(&work.observed.spec.request, &stored.grant) {
-                tracing::warn!(entry = work.observed.name, excess, "a changed client was granted more than asked");
-                work.observed.status.end = None;
-                let end = crate::api::End {
-                    reason: EndReason::GrantedTooMuch,
-                    message: format!("the server granted more than was asked: {excess}"),
-                    at: ctx.clock.now(),
-                };
-                work.stored = Some(stored);
-                return Box::pin(act(ctx, work, Step::RecordEnd(end))).await;
-            }
             work.observed.management = management(&work.entry, &stored);
             work.stored = Some(stored);
             audit(work, "changed");
