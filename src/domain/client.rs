@@ -493,7 +493,7 @@ fn ended(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Decisi
         return Decision { step: Step::DeleteSecret, status: None, requeue_at: None };
     }
     let state = entry.state();
-    if !state.phase.is_final() {
+    if !state.phase.is_final() && state.possible_orphan.is_none() {
         let debt = state.retry.map(|r| r.last_error);
         let Some(message) = debt else { return wait(None) };
         let mut status = base(o, entry);
@@ -522,6 +522,14 @@ fn ended(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Decisi
             say("Stalled", true, "RegistrationRefused", message.clone()),
         ];
         (said, "Refused", message)
+    } else if let Some(orphan) = &state.possible_orphan {
+        // Nobody holds what would revoke it: that is for people to look at, and no end that can be called done.
+        let message = orphan.message.clone();
+        let said = vec![
+            say("Revoked", false, "PossibleOrphan", message.clone()),
+            say("Stalled", true, "PossibleOrphan", message.clone()),
+        ];
+        (said, "Revoking", message)
     } else {
         let end = state.end.clone();
         let reason = end.as_ref().map_or("Ended", |e| e.reason.as_str());
@@ -538,7 +546,7 @@ fn ended(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Decisi
     let finished_at = state.revoked_at.or(state.end.map(|e| e.at));
     let delete_at = o.client.spec.ttl_seconds_after_finished.zip(finished_at).map(|(s, t)| t + TimeDelta::seconds(s));
     let step = match delete_at {
-        Some(at) if now >= at && state.rejection.is_none() => Step::DeleteObject,
+        Some(at) if now >= at && state.rejection.is_none() && state.possible_orphan.is_none() => Step::DeleteObject,
         _ => Step::Wait,
     };
     Decision { step, status: Some(status), requeue_at: delete_at.filter(|t| *t > now) }

@@ -230,6 +230,8 @@ fn revoke(o: &Observed, now: DateTime<Utc>) -> Step {
         Management::Absent => {
             return match s.attempted_at {
                 None => Step::RecordFinal(Phase::Cancelled, None),
+                // The end came between putting the attempt on record and asking: nothing was asked.
+                Some(_) if o.pass.attempt_recorded => Step::RecordFinal(Phase::Cancelled, None),
                 Some(_) if s.registered_at.is_none() => Step::RecordPossibleOrphan,
                 Some(_) => Step::RecordDebt(
                     "the management Secret is gone: nothing is left to revoke the client by; delete it at the server"
