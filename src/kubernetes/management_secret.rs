@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::ObjectMeta;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::api::{MANAGED_BY_LABEL, MANAGER, SECRET_FINALIZER};
+use crate::api::{MANAGED_BY_LABEL, MANAGER, RegistrationRequest, SECRET_FINALIZER};
 use crate::authorization_server::{Granted, Management, RegistrationAccess};
 use crate::domain::request::Grant;
 
@@ -30,10 +30,11 @@ pub struct Stored {
     pub grant: Grant,
 }
 
-/// A server's words as the decision takes them.
-pub fn grant(granted: &Granted) -> Grant {
+/// A server's words as the decision takes them. Scopes of one that names none are those asked for (RFC 7591 section
+/// 3.2.1): kept, since what is asked for later may be refused.
+pub fn grant(granted: &Granted, asked: &RegistrationRequest) -> Grant {
     Grant {
-        scopes: granted.scopes.clone(),
+        scopes: granted.scopes.clone().or_else(|| Some(asked.scopes.clone())),
         grant_types: granted.grant_types.clone(),
         redirect_uris: granted.redirect_uris.clone(),
         token_endpoint_auth_method: granted.token_endpoint_auth_method.clone(),

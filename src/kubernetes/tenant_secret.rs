@@ -43,7 +43,10 @@ pub fn build(
     }
     put(&keys.issuer, "issuer", &entry.spec.server.issuer);
     put(&keys.token_endpoint, "token_endpoint", &entry.spec.server.endpoints.token_endpoint);
-    put(&keys.scopes, "scopes", &entry.spec.request.scopes.join(" "));
+    // What the client has, not what was asked for since: a change may be under way, or refused.
+    let mut scopes = stored.grant.scopes.clone().unwrap_or_else(|| entry.spec.request.scopes.clone());
+    scopes.sort_unstable();
+    put(&keys.scopes, "scopes", &scopes.join(" "));
     let method = entry.spec.request.token_endpoint_auth_method.as_str();
     put(&keys.token_endpoint_auth_method, "token_endpoint_auth_method", method);
     put(&keys.expires_at, "expires_at", &entry.spec.expires_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));

@@ -89,7 +89,7 @@ async fn store(
     key: Option<ClientKey>,
 ) -> Result<(), Error> {
     let stored = Stored {
-        grant: management_secret::grant(&registered.granted),
+        grant: management_secret::grant(&registered.granted, &work.observed.spec.request),
         management: registered.management,
         client_secret: registered.client_secret,
         private_key: key.map(|k| k.private_key_pem),

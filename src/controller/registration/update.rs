@@ -30,7 +30,7 @@ pub(super) async fn update(ctx: &Context, work: &mut Work) -> Result<(), Error> 
                 client_secret: updated.client_secret.or(stored.client_secret),
                 private_key: stored.private_key,
                 applied: wanted,
-                grant: management_secret::grant(&updated.granted),
+                grant: management_secret::grant(&updated.granted, &work.observed.spec.request),
             };
             keep::changed(ctx, &work.observed.name, &stored)
                 .await
