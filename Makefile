@@ -1,5 +1,5 @@
 # The project's commands; `make help` lists them.
-.PHONY: help demo test soak lint generate check-generated
+.PHONY: help demo test soak lint generate check-generated deny
 TESTBED := tests/testbed/testbed
 
 help: ## this list
@@ -8,9 +8,10 @@ help: ## this list
 demo: ## the main job on a real cluster and a real authorization server; KEEP=1 leaves it up
 	tests/demo
 
-test: lint check-generated ## everything: lints, generated files, unit, API and end-to-end tests
+test: lint check-generated ## everything: lints, generated files, unit, API and end-to-end tests, the demo
 	$(TESTBED) build
 	cargo test --features faults
+	$(MAKE) demo
 
 soak: ## the kill test in full: 200 clients
 	KILL_CLIENTS=200 cargo test --features faults --test kill -- --nocapture
@@ -18,6 +19,12 @@ soak: ## the kill test in full: 200 clients
 lint: ## formatting and clippy
 	cargo fmt --check
 	cargo clippy --all-targets --features faults -- -D warnings
+
+deny: target/tools/bin/cargo-deny ## licences, bans and sources of all dependencies, by cargo-deny
+	$< --all-features --locked check licenses bans sources
+
+target/tools/bin/cargo-deny:
+	cargo install --quiet --locked --root target/tools --version 0.20.2 cargo-deny
 
 generate: ## writes crds/ from the Rust types
 	cargo run --quiet --bin crdgen crds

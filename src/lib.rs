@@ -6,3 +6,4 @@ pub mod authorization_server;
 pub mod controller;
 pub mod domain;
 pub mod kubernetes;
+pub mod telemetry;

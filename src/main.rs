@@ -1,37 +1,58 @@
 //! The operator process.
 
+use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use clap::Parser;
 use kube::client::ClientBuilder;
-use kube::runtime::events::{Recorder, Reporter};
 use kube::{Client, Config};
-use oauthclient_operator::controller::{Context, authorization_server, client, proof, registration, servers::Servers};
-use oauthclient_operator::kubernetes::{clock::Clock, installation, workloads::Kinds};
+use oauthclient_operator::controller::{
+    Context, authorization_server, client, proof, registration, servers::Servers, timekeeper,
+};
+use oauthclient_operator::kubernetes::look::explain;
+use oauthclient_operator::kubernetes::{clock::Clock, installation, scope::Scope, workloads::Kinds};
+use oauthclient_operator::telemetry::{self, Metrics, Watches};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 /// Gives every OAuth client an owner, a purpose, least scopes and an end, and proves that it ended.
+///
+/// Each flag can be given in the environment too. The cluster is the one that the process runs in, or that KUBECONFIG
+/// names.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Flags {
     /// The operator's own namespace: the ledger, management Secrets and the servers' credentials.
-    #[arg(long, env = "OPERATOR_NAMESPACE", default_value = "oauthclient-system")]
+    #[arg(long, env = "OPERATOR_NAMESPACE", value_name = "NAME", default_value = "oauthclient-system")]
     namespace: String,
-    /// A further kind that workloadRef may name, as group/version/Kind or group/version/Kind/plural; repeatable.
-    #[arg(long = "workload-kind", env = "OPERATOR_WORKLOAD_KINDS", value_delimiter = ',')]
+    /// Namespaces whose OAuthClients are looked after, separated by commas; without it, all. OAuthClients, Secrets
+    /// and workloads in other namespaces are not read.
+    #[arg(long, env = "OPERATOR_WATCH_NAMESPACES", value_name = "NAMES", value_delimiter = ',')]
+    watch_namespaces: Vec<String>,
+    /// A further kind that workloadRef may name, as group/version/Kind or group/version/Kind/plural; repeatable. The
+    /// operator must be allowed to get, list and watch it.
+    #[arg(long = "workload-kind", env = "OPERATOR_WORKLOAD_KINDS", value_name = "KIND", value_delimiter = ',')]
     workload_kinds: Vec<String>,
-    /// How many days final ledger entries are kept.
-    #[arg(long, env = "OPERATOR_RETENTION_DAYS", default_value_t = 90)]
+    /// How many days ledger entries are kept after their client is gone.
+    #[arg(long, env = "OPERATOR_RETENTION_DAYS", value_name = "DAYS", default_value_t = 90)]
     retention_days: u16,
-    /// Where /healthz and /readyz answer.
-    #[arg(long, env = "OPERATOR_LISTEN", default_value = "127.0.0.1:8080")]
+    /// Where /metrics, /healthz and /readyz answer. All addresses by default, because kubelet and Prometheus come to
+    /// the pod's own; nothing secret is told there. [::]:8080 where pods have IPv6 only.
+    #[arg(long, env = "OPERATOR_LISTEN", value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8080")]
     listen: std::net::SocketAddr,
-    /// How logs are written.
-    #[arg(long, env = "OPERATOR_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
+    /// How many seconds passes under way get to finish on SIGTERM or SIGINT. Less than the pod's
+    /// terminationGracePeriodSeconds (30 by default).
+    #[arg(long, env = "OPERATOR_STOP_WITHIN", value_name = "SECONDS", default_value_t = 25)]
+    stop_within: u16,
+    /// How logs are written, to stderr. Lines of target `audit` are one for each registration, change and revocation.
+    #[arg(long, env = "OPERATOR_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Json)]
     log_format: LogFormat,
-    /// What is logged: a level, or levels by target.
-    #[arg(long, env = "OPERATOR_LOG", default_value = "info")]
+    /// What is logged: a level (error, warn, info, debug, trace), or levels by target, such as
+    /// info,oauthclient_operator=debug.
+    #[arg(long, env = "OPERATOR_LOG", value_name = "LEVELS", default_value = "info")]
     log: String,
 }
 
@@ -44,64 +65,128 @@ enum LogFormat {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let flags = Flags::parse();
-    let logs = tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(&flags.log)?).with_writer(std::io::stderr);
-    match flags.log_format {
-        LogFormat::Text => logs.with_ansi(false).init(),
-        LogFormat::Json => logs.json().init(),
+async fn main() -> ExitCode {
+    match run(Flags::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            // Not by the log, which may not be set up yet.
+            eprintln!("oauthclient-operator: {why}");
+            ExitCode::FAILURE
+        }
     }
+}
+
+async fn run(flags: Flags) -> Result<(), String> {
+    start_log(&flags)?;
+    let scope = Scope::new(&flags.watch_namespaces).map_err(|e| format!("--watch-namespaces: {e}"))?;
+    let kinds = Kinds::new(&flags.workload_kinds).map_err(|e| format!("--workload-kind: {e}"))?;
+    let listener = TcpListener::bind(flags.listen)
+        .await
+        .map_err(|e| format!("--listen {}: {e}; choose an address of this host and a free port", flags.listen))?;
+    let grace = Duration::from_secs(flags.stop_within.into());
     let clock = Clock::new();
-    let mut config = Config::infer().await?;
-    config.connect_timeout = Some(std::time::Duration::from_secs(10));
-    // Longer than a watch lasts.
-    config.read_timeout = Some(std::time::Duration::from_secs(310));
-    let kube: Client = ClientBuilder::try_from(config)?.with_layer(&clock.layer()).build();
-    let installation = installation::id(&kube, &flags.namespace).await?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace = flags.namespace, installation, "started");
+    let (client, address) = connect(&clock).await?;
+    let installation = installation::id(&client, &flags.namespace).await.map_err(|e| {
+        format!(
+            "read or make the ConfigMap with the installation's id in namespace {} at {address}: {}; apply deploy/operator.yaml, or name the right namespace with --namespace",
+            flags.namespace,
+            explain(&e)
+        )
+    })?;
+    let address = listener.local_addr().map(|a| a.to_string()).unwrap_or_default();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        namespace = flags.namespace,
+        watch_namespaces = flags.watch_namespaces.join(","),
+        installation,
+        address,
+        "started"
+    );
+    let (stop, told) = watch::channel(false);
+    let watches = Arc::new(Watches::default());
+    let metrics = Arc::new(Metrics::new(clock.clone(), scope.clone(), watches.clone()));
+    let answers = telemetry::routes(telemetry::Observed {
+        client: client.clone(),
+        clock: clock.clone(),
+        watches: watches.clone(),
+        metrics: metrics.clone(),
+        stop: told.clone(),
+    });
     let ctx = Arc::new(Context {
-        recorder: Recorder::new(kube.clone(), Reporter { controller: "oauthclient-operator".into(), instance: None }),
-        client: kube,
+        client,
         namespace: flags.namespace,
         installation,
         retention: TimeDelta::days(flags.retention_days.into()),
         clock,
-        kinds: Kinds::new(&flags.workload_kinds)?,
-        servers: Servers::default(),
+        kinds,
+        servers: Servers::new(metrics.clone()),
         controls: proof::Controls::default(),
         looked: authorization_server::Looked::default(),
+        scope,
+        metrics,
+        watches,
+        stop: told,
+        clock_is_right: watch::channel(()).0,
     });
-    let (tell, told) = tokio::sync::watch::channel(false);
-    let stop = || {
-        let mut told = told.clone();
-        async move {
-            let _ = told.wait_for(|stop| *stop).await;
-        }
-    };
-    let health = axum::Router::new()
-        .route("/healthz", axum::routing::get(|| async { "ok" }))
-        .route("/readyz", axum::routing::get(|| async { "ok" }));
-    let listener = tokio::net::TcpListener::bind(flags.listen).await?;
-    tracing::info!(address = %listener.local_addr()?, "listening");
-    let serve = axum::serve(listener, health).with_graceful_shutdown(stop());
-    let signals = async {
-        let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    // It answers until the process ends, so that the end can be watched.
+    tokio::spawn(async move { axum::serve(listener, answers).await });
+    let signal = asked_to_stop()?;
+    let mut running = tokio::task::JoinSet::new();
+    running.spawn(client::run(ctx.clone()));
+    running.spawn(registration::run(ctx.clone()));
+    running.spawn(authorization_server::run(ctx.clone()));
+    running.spawn(timekeeper::run(ctx));
+    tokio::select! {
+        () = signal => {}
+        _ = running.join_next() => return Err("a controller ended although nobody asked it to; start again".into()),
+    }
+    tracing::info!("stopping: passes under way are finished first");
+    let _ = stop.send(true);
+    if tokio::time::timeout(grace, running.join_all()).await.is_ok() {
+        tracing::info!("stopped");
+    } else {
+        tracing::warn!(
+            seconds = grace.as_secs(),
+            "stopped with passes under way, as a crash would have: what they did is on record, the next start goes on"
+        );
+    }
+    Ok(())
+}
+
+fn start_log(flags: &Flags) -> Result<(), String> {
+    // A quieter level leaves the audit lines in; audit=off takes them out.
+    let levels = if flags.log.contains("audit=") { flags.log.clone() } else { format!("{},audit=info", flags.log) };
+    let filter = EnvFilter::try_new(levels)
+        .map_err(|e| format!("--log {:?}: {e}; give a level such as info, or target=level pairs", flags.log))?;
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match flags.log_format {
+        LogFormat::Text => logs.with_ansi(false).init(),
+        LogFormat::Json => logs.json().init(),
+    }
+    Ok(())
+}
+
+async fn connect(clock: &Clock) -> Result<(Client, String), String> {
+    let mut config = Config::infer().await.map_err(|e| {
+        format!("find the cluster: {e}; run as a pod with a ServiceAccount, or set KUBECONFIG to a file that exists")
+    })?;
+    config.connect_timeout = Some(Duration::from_secs(10));
+    // Longer than a watch lasts.
+    config.read_timeout = Some(Duration::from_secs(310));
+    let address = config.cluster_url.to_string();
+    let client = ClientBuilder::try_from(config).map_err(|e| format!("connect to the cluster at {address}: {e}"))?;
+    Ok((client.with_layer(&clock.layer()).build(), address))
+}
+
+/// Done when the process is asked to stop.
+fn asked_to_stop() -> Result<impl Future<Output = ()>, String> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let handle = |kind| signal(kind).map_err(|e| format!("handle signals: {e}"));
+    let (mut term, mut interrupt) = (handle(SignalKind::terminate())?, handle(SignalKind::interrupt())?);
+    Ok(async move {
         tokio::select! {
             _ = term.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
+            _ = interrupt.recv() => {}
         }
-        tracing::info!("stopping: passes under way are finished first");
-        let _ = tell.send(true);
-        Ok::<_, std::io::Error>(())
-    };
-    let ((), (), (), served, signalled) = tokio::join!(
-        client::run(ctx.clone(), stop()),
-        registration::run(ctx.clone(), stop()),
-        authorization_server::run(ctx, stop()),
-        async { serve.await },
-        signals
-    );
-    served?;
-    signalled?;
-    Ok(())
+    })
 }

@@ -111,12 +111,12 @@ impl<'a> Call<'a> {
 #[derive(Clone)]
 pub struct Http {
     inner: Arc<Inner>,
+    observer: Arc<dyn RequestObserver>,
 }
 
 struct Inner {
     client: Client,
     gate: Gate,
-    observer: Arc<dyn RequestObserver>,
     allow_plain_http: bool,
     request_timeout: Duration,
     no_roots: bool,
@@ -157,12 +157,18 @@ impl Http {
             inner: Arc::new(Inner {
                 client,
                 gate: Gate::new(&config.limits),
-                observer,
                 allow_plain_http: config.allow_plain_http,
                 request_timeout: config.limits.request_timeout,
                 no_roots,
             }),
+            observer,
         })
+    }
+
+    /// The same client, with its limits shared, of whose requests somebody else is told.
+    #[must_use]
+    pub fn told_to(&self, observer: Arc<dyn RequestObserver>) -> Self {
+        Self { inner: self.inner.clone(), observer }
     }
 
     /// Parses a URL that requests may be sent to: absolute, https (or http where allowed), a host, no user
@@ -218,7 +224,7 @@ impl Http {
                 (Err(SendError::MayHaveActed { why }), "timeout".to_owned())
             }
         };
-        inner.observer.observe(exchange.operation, &code, began.elapsed());
+        self.observer.observe(exchange.operation, &code, began.elapsed());
         if let Ok(Answer { status: 429 | 503, retry_after: Some(wait), .. }) = &result {
             inner.gate.pause(*wait);
         }

@@ -9,11 +9,12 @@ use futures::StreamExt;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::runtime::controller::{Action, Config, Controller};
-use kube::runtime::reflector::ObjectRef;
-use kube::runtime::watcher;
+use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::json;
 
-use super::{Context, Error, again, at, doing, write_status};
+use super::stream::{self, Target};
+use super::{Context, Error, again, at, doing, measured, write_status};
 use crate::api::{
     AuthorizationServer, AuthorizationServerStatus, Capabilities, ClientRegistration, SERVER_FINALIZER, SERVER_LABEL,
     ServerEndpoints,
@@ -24,6 +25,8 @@ use crate::domain::{backoff, names};
 
 /// How often a server that works is looked at again.
 const EVERY: Duration = Duration::from_secs(3600);
+/// The longest a pass may take.
+const PASS: Duration = Duration::from_secs(60);
 
 /// When each server was looked at, of which generation, and when that is due again: its clients come and go meanwhile.
 #[derive(Default)]
@@ -57,12 +60,17 @@ fn version(server: &AuthorizationServer) -> Version {
 }
 
 /// Runs the controller until it is told to stop.
-pub async fn run(ctx: Arc<Context>, stop: impl Future<Output = ()> + Send + Sync + 'static) {
-    let api: Api<AuthorizationServer> = Api::all(ctx.client.clone());
+pub async fn run(ctx: Arc<Context>) {
     let told = ctx.clone();
-    Controller::new(api, watcher::Config::default())
+    let target = |resource| Target { controller: "server", resource, namespace: None, needed: true };
+    let (store, writer) = reflector::store();
+    let servers: Api<AuthorizationServer> = Api::all(ctx.client.clone());
+    let any = watcher::Config::default();
+    let changes = stream::events(&ctx, &target("authorizationservers"), servers, any).reflect(writer).touched_objects();
+    let entries = stream::changes(&ctx, &target("clientregistrations"), ctx.ledger(), watcher::Config::default());
+    Controller::for_stream(changes, store)
         .with_config(Config::default().concurrency(32))
-        .watches(ctx.ledger(), watcher::Config::default(), move |entry: ClientRegistration| {
+        .watches_stream(entries, move |entry: ClientRegistration| {
             // Only what a server's own state depends on: its last client went, or one cannot be revoked.
             let state = entry.state();
             if state.possible_orphan.as_ref().is_some_and(|p| p.unmanageable) {
@@ -72,18 +80,22 @@ pub async fn run(ctx: Arc<Context>, stop: impl Future<Output = ()> + Send + Sync
                 !entry.is_live() || entry.metadata.deletion_timestamp.is_some() || state.possible_orphan.is_some();
             matters.then(|| ObjectRef::new(&entry.spec.server.name))
         })
-        .graceful_shutdown_on(stop)
-        .run(reconcile, again, ctx)
+        .graceful_shutdown_on(ctx.stopped())
+        .run(reconcile, again, ctx.clone())
         .for_each(|_| std::future::ready(()))
         .await;
 }
 
 async fn reconcile(server: Arc<AuthorizationServer>, ctx: Arc<Context>) -> Result<Action, Error> {
+    measured(&ctx, "server", PASS, Box::pin(pass(&server, &ctx))).await
+}
+
+async fn pass(server: &AuthorizationServer, ctx: &Context) -> Result<Action, Error> {
     let api: Api<AuthorizationServer> = Api::all(ctx.client.clone());
     let name = server.name_any();
     let held = server.finalizers().iter().any(|f| f == SERVER_FINALIZER);
     if server.metadata.deletion_timestamp.is_some() {
-        if held && entries(&ctx, &name).await?.iter().all(|e| !e.is_live()) {
+        if held && entries(ctx, &name).await?.iter().all(|e| !e.is_live()) {
             let left: Vec<_> = server.finalizers().iter().filter(|f| *f != SERVER_FINALIZER).collect();
             let patch = json!({"metadata": {"finalizers": left, "resourceVersion": server.resource_version()}});
             api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await.map_err(doing("let a server go"))?;
@@ -97,11 +109,11 @@ async fn reconcile(server: Arc<AuthorizationServer>, ctx: Arc<Context>) -> Resul
         return Ok(Action::requeue(Duration::ZERO));
     }
     let now = ctx.clock.now();
-    if let Some(next) = ctx.looked.due(&server, now) {
+    if let Some(next) = ctx.looked.due(server, now) {
         return Ok(at(Some(next), now));
     }
     let fresh = api.get(&name).await.map_err(doing("read a server"))?;
-    let (status, next) = look_at(&ctx, &fresh).await?;
+    let (status, next) = look_at(ctx, &fresh).await?;
     if fresh.status.as_ref() != Some(&status) {
         let mut changed = fresh;
         changed.status = Some(status);
@@ -122,7 +134,7 @@ async fn look_at(ctx: &Context, server: &AuthorizationServer) -> Result<(Authori
     let generation = server.metadata.generation;
     let before = server.status.clone().unwrap_or_default();
     let ca = spec.tls.as_ref().map(|t| t.ca_bundle.as_str());
-    let found = match ctx.servers.connect(&spec.issuer, ca, spec.allow_plain_http, &spec.limits) {
+    let found = match ctx.servers.connect(&server.name_any(), &spec.issuer, ca, spec.allow_plain_http, &spec.limits) {
         Ok(http) => discover(&http, &spec.issuer).await.map_err(|e| (e.reason(), e.to_string())),
         Err(error) => Err(("InvalidTls", error.to_string())),
     };

@@ -14,36 +14,56 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
 
-use super::watch::{self, Key};
-use super::{Context, Error, again, at, write_status};
-use crate::api::{AuthorizationServer, ClientRegistration, MANAGED_BY_LABEL, MANAGER, OAuthClient};
+use super::stream::{self, Target};
+use super::watch::{self, Begun, Key};
+use super::{Context, Error, again, at, measured, write_status};
+use crate::api::{
+    AuthorizationServer, CLIENT_NAMESPACE_LABEL, ClientRegistration, MANAGED_BY_LABEL, MANAGER, OAuthClient,
+};
 use crate::domain::client::{Decision, Step, decide};
+use crate::domain::transition;
 use crate::kubernetes::look::{Look, look};
+use crate::kubernetes::scope;
 
 const STEPS: usize = 10;
 const PASS: Duration = Duration::from_secs(60);
 
-/// Runs the controller until it is told to stop.
-pub async fn run(ctx: Arc<Context>, stop: impl Future<Output = ()> + Send + Sync + 'static) {
+/// Runs the controller until it is told to stop: one for each namespace, where they are restricted.
+pub async fn run(ctx: Arc<Context>) {
+    futures::future::join_all(ctx.scope.each().into_iter().map(|place| run_in(ctx.clone(), place))).await;
+}
+
+async fn run_in(ctx: Arc<Context>, place: Option<String>) {
+    let namespace = place.as_deref();
+    let target = |resource| Target { controller: "client", resource, namespace, needed: true };
     let any = watcher::Config::default();
     let ours = any.clone().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"));
-    let (controller, clients) = watch::controller(&ctx, Api::<OAuthClient>::all(ctx.client.clone()), hangs_on);
-    let by_secret = clients.clone();
+    let theirs =
+        namespace.map_or_else(|| any.clone(), |n| any.clone().labels(&format!("{CLIENT_NAMESPACE_LABEL}={n}")));
+    let all = scope::api(&ctx.client, namespace);
+    let Begun { controller, index, store } =
+        watch::controller(&ctx, &target("oauthclients"), all, std::slice::from_ref(&place), hangs_on);
+    ctx.metrics.count_clients(store);
+    let by_secret = index.clone();
+    let secrets = scope::api::<PartialObjectMeta<Secret>>(&ctx.client, namespace);
+    let servers = Api::<AuthorizationServer>::all(ctx.client.clone());
     controller
-        .watches(ctx.ledger(), any.clone(), |entry: ClientRegistration| {
-            let client = &entry.spec.client_ref;
-            Some(ObjectRef::new(&client.name).within(&client.namespace))
-        })
+        .watches_stream(
+            stream::changes(&ctx, &target("clientregistrations"), ctx.ledger(), theirs),
+            |entry: ClientRegistration| {
+                let client = &entry.spec.client_ref;
+                Some(ObjectRef::new(&client.name).within(&client.namespace))
+            },
+        )
         // By name: somebody may have taken owner and labels off.
-        .watches(Api::<PartialObjectMeta<Secret>>::all(ctx.client.clone()), ours, move |secret| {
+        .watches_stream(stream::changes(&ctx, &target("secrets"), secrets, ours), move |secret| {
             by_secret.on(&Key::Secret { namespace: secret.namespace().unwrap_or_default(), name: secret.name_any() })
         })
-        .watches(Api::<AuthorizationServer>::all(ctx.client.clone()), any, move |server| {
-            clients.on(&Key::Server(server.name_any()))
+        .watches_stream(stream::changes(&ctx, &target("authorizationservers"), servers, any), move |server| {
+            index.on(&Key::Server(server.name_any()))
         })
         .with_config(Config::default().concurrency(64))
-        .graceful_shutdown_on(stop)
-        .run(reconcile, again, ctx)
+        .run(reconcile, again, ctx.clone())
         .for_each(|_| std::future::ready(()))
         .await;
 }
@@ -64,15 +84,15 @@ fn hangs_on(client: &OAuthClient) -> Vec<Key> {
 
 async fn reconcile(client: Arc<OAuthClient>, ctx: Arc<Context>) -> Result<Action, Error> {
     let (namespace, name) = (client.namespace().unwrap_or_default(), client.name_any());
-    match tokio::time::timeout(PASS, pass(&namespace, &name, &ctx)).await {
-        Ok(done) => done,
-        Err(_) => Ok(Action::requeue(Duration::from_secs(5))),
-    }
+    measured(&ctx, "client", PASS, Box::pin(pass(&namespace, &name, &ctx))).await
 }
 
 async fn pass(namespace: &str, name: &str, ctx: &Context) -> Result<Action, Error> {
     let api: Api<OAuthClient> = Api::namespaced(ctx.client.clone(), namespace);
     for _ in 0..STEPS {
+        if ctx.is_stopping() {
+            break;
+        }
         let client = match look(&api, &OAuthClient::plural(&()), name).await {
             Look::There(client) => client,
             Look::Gone => return Ok(Action::await_change()),
@@ -89,13 +109,11 @@ async fn pass(namespace: &str, name: &str, ctx: &Context) -> Result<Action, Erro
             && client.status.as_ref() != Some(&status)
         {
             let mut changed = client.clone();
-            let said = status.message.clone().unwrap_or_default();
-            let state = status.state.clone().unwrap_or_default();
-            let new = client.status.as_ref().is_none_or(|s| s.message != status.message || s.state != status.state);
+            let told = transition::of(client.status.as_ref(), &status);
             changed.status = Some(status);
             write_status(&api, name, &changed).await?;
-            if new && step != Step::DeleteObject {
-                ctx.tell(&changed, !matches!(state.as_str(), "Ready" | "Revoked" | "Pending"), &state, &said).await;
+            if let Some(told) = told {
+                ctx.tell(&changed, told.warning, &told.reason, &told.note).await;
             }
         }
         if step == Step::Wait {

@@ -9,19 +9,26 @@ pub mod faults;
 pub mod proof;
 pub mod registration;
 pub mod servers;
+mod stream;
+pub mod timekeeper;
 mod watch;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::Stream;
+use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, PostParams};
 use kube::runtime::controller::Action;
-use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Client, Resource};
 
 use crate::api::{ClientRegistration, OAuthClient};
 use crate::kubernetes::clock::Clock;
+use crate::kubernetes::events;
+use crate::kubernetes::scope::Scope;
 use crate::kubernetes::workloads::Kinds;
+use crate::telemetry::{Metrics, Outcome, Watches};
 use servers::Servers;
 
 /// What all controllers share.
@@ -44,8 +51,16 @@ pub struct Context {
     pub controls: proof::Controls,
     /// When servers were looked at.
     pub looked: authorization_server::Looked,
-    /// Writes events.
-    pub recorder: Recorder,
+    /// The namespaces that are watched.
+    pub scope: Scope,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// What is watched, for readiness.
+    pub watches: Arc<Watches>,
+    /// True once the process is to stop: a pass then begins no further step.
+    pub stop: tokio::sync::watch::Receiver<bool>,
+    /// Told each time the clock can be trusted again.
+    pub clock_is_right: tokio::sync::watch::Sender<()>,
 }
 
 /// What a pass could not do. All of it is transient: decisions that refuse are no errors.
@@ -61,6 +76,14 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether an object was changed meanwhile.
+    fn is_conflict(&self) -> bool {
+        let Self::Kubernetes { source, .. } = self;
+        crate::kubernetes::look::is_conflict(source)
+    }
+}
+
 /// Says what was being done when the Kubernetes API refused.
 fn doing(what: &'static str) -> impl FnOnce(kube::Error) -> Error {
     move |source| Error::Kubernetes { doing: what, source: Box::new(source) }
@@ -72,22 +95,40 @@ impl Context {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
+    /// Whether the process is to stop.
+    pub fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    /// Done once the process is to stop.
+    fn stopped(&self) -> impl Future<Output = ()> + Send + Sync + 'static {
+        let mut stop = self.stop.clone();
+        async move {
+            let _ = stop.wait_for(|stop| *stop).await;
+        }
+    }
+
+    /// An item each time the clock can be trusted again.
+    fn clock_corrections(&self) -> impl Stream<Item = ()> + Send + use<> {
+        futures::stream::unfold(self.clock_is_right.subscribe(), |mut told| async move {
+            told.changed().await.ok()?;
+            Some(((), told))
+        })
+    }
+
     /// Whether the local clock is near the API server's.
     pub fn clock_trusted(&self) -> bool {
         crate::domain::lifetime::clock_is_trusted(self.clock.offset())
     }
 
-    /// Writes an event about an OAuthClient; failing to is no failure (a terminating namespace takes none).
+    /// Writes an event about an OAuthClient, for a transition and not for a state; failing to is no failure (a
+    /// terminating namespace takes none).
     async fn tell(&self, about: &OAuthClient, warning: bool, reason: &str, note: &str) {
-        let event = Event {
-            type_: if warning { EventType::Warning } else { EventType::Normal },
-            reason: reason.into(),
-            note: Some(note.chars().take(1000).collect()),
-            action: reason.into(),
-            secondary: None,
-        };
-        if let Err(error) = self.recorder.publish(&event, &about.object_ref(&())).await {
-            tracing::debug!(%error, "an event was not written");
+        let event = events::build(&about.object_ref(&()), warning, reason, note, self.clock.now());
+        let namespace = about.metadata.namespace.as_deref().unwrap_or_default();
+        let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
+        if let Err(error) = api.create(&PostParams::default(), &event).await {
+            tracing::debug!(%error, namespace, reason, "an event was not written");
         }
     }
 }
@@ -98,22 +139,38 @@ fn at(when: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Action {
         // An instant that is past and brought nothing to do (an end that waits for the clock to be right, for one)
         // will not at once either.
         if t <= now {
-            return Action::requeue(std::time::Duration::from_secs(15));
+            return Action::requeue(Duration::from_secs(15));
         }
         // A little late rather than a little early, and at least daily.
-        let wait = (t - now).to_std().unwrap_or_default() + std::time::Duration::from_millis(20);
-        Action::requeue(wait.min(std::time::Duration::from_secs(86_400)))
+        let wait = (t - now).to_std().unwrap_or_default() + Duration::from_millis(20);
+        Action::requeue(wait.min(Duration::from_secs(86_400)))
     })
+}
+
+/// Runs a pass, not longer than this, and counts it.
+async fn measured(
+    ctx: &Context,
+    controller: &'static str,
+    longest: Duration,
+    pass: impl Future<Output = Result<Action, Error>>,
+) -> Result<Action, Error> {
+    let began = Instant::now();
+    let (outcome, done) = match tokio::time::timeout(longest, pass).await {
+        Ok(Ok(action)) => (Outcome::Ok, Ok(action)),
+        Ok(Err(error)) => (if error.is_conflict() { Outcome::Conflict } else { Outcome::Error }, Err(error)),
+        Err(_) => (Outcome::Timeout, Ok(Action::requeue(Duration::from_secs(5)))),
+    };
+    ctx.metrics.passed(controller, outcome, began.elapsed());
+    done
 }
 
 /// After an error: soon, with the API server's troubles in mind.
 fn again<K>(_: Arc<K>, error: &Error, _: Arc<Context>) -> Action {
-    let conflict = matches!(error, Error::Kubernetes { source, .. } if crate::kubernetes::look::is_conflict(source));
-    if conflict {
-        return Action::requeue(std::time::Duration::from_millis(200));
+    if error.is_conflict() {
+        return Action::requeue(Duration::from_millis(200));
     }
     tracing::warn!(%error, "a pass failed");
-    Action::requeue(std::time::Duration::from_millis(2_000 + u64::from(rand::random::<u16>() % 3_000)))
+    Action::requeue(Duration::from_millis(2_000 + u64::from(rand::random::<u16>() % 3_000)))
 }
 
 /// Writes the status of an object when it says something new; the write fails when the object was changed since.
@@ -122,4 +179,18 @@ where
     K: serde::Serialize + serde::de::DeserializeOwned + Clone + std::fmt::Debug,
 {
     api.replace_status(name, &PostParams::default(), changed).await.map_err(doing("write status"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_that_is_over_is_no_hot_loop() {
+        let now = DateTime::UNIX_EPOCH;
+        assert_eq!(at(Some(now - TimeDelta::hours(1)), now), Action::requeue(Duration::from_secs(15)));
+        assert_eq!(at(Some(now + TimeDelta::seconds(1)), now), Action::requeue(Duration::from_millis(1020)));
+        assert_eq!(at(Some(now + TimeDelta::days(9)), now), Action::requeue(Duration::from_secs(86_400)));
+        assert_eq!(at(None, now), Action::await_change());
+    }
 }

@@ -16,18 +16,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use kube::api::Api;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
 
-use super::watch::{self, Key};
-use super::{Context, Error, again, at};
+use super::stream::{self, Target};
+use super::watch::{self, Begun, Key};
+use super::{Context, Error, again, at, measured};
 use crate::api::{ClientRegistration, OAuthClient};
 use crate::domain::client::entry_names;
 use crate::domain::registration::{Step, decide};
 use crate::kubernetes::look::{Look, look};
+use crate::kubernetes::scope;
 
 /// Effects in one pass, at most: a guard against a decision that does not get on.
 const STEPS: usize = 20;
@@ -35,19 +36,26 @@ const STEPS: usize = 20;
 const PASS: Duration = Duration::from_secs(120);
 
 /// Runs the controller until it is told to stop.
-pub async fn run(ctx: Arc<Context>, stop: impl Future<Output = ()> + Send + Sync + 'static) {
-    let (controller, _) = watch::controller(&ctx, ctx.ledger(), hangs_on);
-    let namespace = ctx.namespace.clone();
-    controller
-        .watches(Api::<OAuthClient>::all(ctx.client.clone()), watcher::Config::default(), move |client| {
+pub async fn run(ctx: Arc<Context>) {
+    let target = |resource, namespace| Target { controller: "registration", resource, namespace, needed: true };
+    let places = ctx.scope.each();
+    let Begun { mut controller, store, .. } =
+        watch::controller(&ctx, &target("clientregistrations", None), ctx.ledger(), &places, hangs_on);
+    ctx.metrics.count_entries(store);
+    for place in places.iter().map(Option::as_deref) {
+        let clients = scope::api(&ctx.client, place);
+        let changes = stream::changes(&ctx, &target("oauthclients", place), clients, watcher::Config::default());
+        let namespace = ctx.namespace.clone();
+        controller = controller.watches_stream(changes, move |client: OAuthClient| {
             let known = client.status.as_ref().and_then(|s| s.registration_ref.as_ref()).map_or(1, |r| r.attempt);
             let namespace = namespace.clone();
             let names: Vec<_> = entry_names(&client.uid().unwrap_or_default(), known).take(6).collect();
             names.into_iter().map(move |(_, name)| ObjectRef::new(&name).within(&namespace))
-        })
+        });
+    }
+    controller
         .with_config(Config::default().concurrency(256))
-        .graceful_shutdown_on(stop)
-        .run(reconcile, again, ctx)
+        .run(reconcile, again, ctx.clone())
         .for_each(|_| std::future::ready(()))
         .await;
 }
@@ -68,10 +76,7 @@ fn hangs_on(entry: &ClientRegistration) -> Vec<Key> {
 
 async fn reconcile(entry: Arc<ClientRegistration>, ctx: Arc<Context>) -> Result<Action, Error> {
     let name = entry.name_any();
-    match tokio::time::timeout(PASS, pass(&name, &ctx)).await {
-        Ok(done) => done,
-        Err(_) => Ok(Action::requeue(Duration::from_secs(5))),
-    }
+    measured(&ctx, "registration", PASS, Box::pin(pass(&name, &ctx))).await
 }
 
 async fn pass(name: &str, ctx: &Context) -> Result<Action, Error> {
@@ -85,6 +90,10 @@ async fn pass(name: &str, ctx: &Context) -> Result<Action, Error> {
         }
     };
     let mut work = observe::observe(ctx, entry).await;
+    if ctx.is_stopping() {
+        // None is begun any more; one that was begun is finished, since a half one costs evidence.
+        return Ok(Action::await_change());
+    }
     let mut turn = None;
     for _ in 0..STEPS {
         let now = ctx.clock.now();

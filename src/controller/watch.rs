@@ -11,12 +11,14 @@ use kube::api::{Api, DynamicObject, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::controller::Controller;
 use kube::runtime::reflector::store::Writer;
-use kube::runtime::reflector::{ObjectRef, reflector};
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::reflector::{ObjectRef, Store, reflector};
+use kube::runtime::watcher::{self, Event};
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use super::Context;
+use super::stream::{self, Target};
+use crate::kubernetes::scope;
 
 /// Something that an object hangs on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -116,9 +118,25 @@ impl<K: Resource<DynamicType = ()>> Index<K> {
     }
 }
 
-/// A controller of these objects, started by changes of theirs, of their namespaces and of their workloads, with the
-/// index that says which hang on what.
-pub fn controller<K>(ctx: &Context, api: Api<K>, keys_of: fn(&K) -> Vec<Key>) -> (Controller<K>, Arc<Index<K>>)
+/// A controller, what its objects hang on, and its cache of them.
+pub struct Begun<K: Resource<DynamicType = ()> + Clone + Debug + 'static> {
+    /// The controller.
+    pub controller: Controller<K>,
+    /// Which objects hang on what.
+    pub index: Arc<Index<K>>,
+    /// The objects.
+    pub store: Store<K>,
+}
+
+/// A controller of these objects, started by changes of theirs, of their namespaces, and of their workloads in these
+/// places (`None` is everywhere); and by a clock that is right again.
+pub fn controller<K>(
+    ctx: &Context,
+    target: &Target<'_>,
+    api: Api<K>,
+    places: &[Option<String>],
+    keys_of: fn(&K) -> Vec<Key>,
+) -> Begun<K>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
@@ -126,22 +144,31 @@ where
     let writer = Writer::<K>::new(());
     let store = writer.as_reader();
     let seen = index.clone();
-    let events = watcher(api, watcher::Config::default()).inspect_ok(move |event| seen.see(event));
-    let mut controller = Controller::for_stream(reflector(writer, events).applied_objects(), store);
+    let any = watcher::Config::default();
+    let events = stream::events(ctx, target, api, any.clone()).inspect_ok(move |event| seen.see(event));
+    let mut controller = Controller::for_stream(reflector(writer, events).applied_objects(), store.clone())
+        .reconcile_all_on(ctx.clock_corrections())
+        .graceful_shutdown_on(ctx.stopped());
     let on = index.clone();
     let namespaces = Api::<PartialObjectMeta<Namespace>>::all(ctx.client.clone());
-    controller = controller
-        .watches(namespaces, watcher::Config::default(), move |namespace| on.on(&Key::Namespace(namespace.name_any())));
-    for resource in ctx.kinds.all() {
+    controller = controller.watches_stream(
+        stream::changes(ctx, &Target { resource: "namespaces", ..*target }, namespaces, any.clone()),
+        move |namespace| on.on(&Key::Namespace(namespace.name_any())),
+    );
+    for (resource, place) in ctx.kinds.all().iter().flat_map(|r| places.iter().map(move |p| (r, p.as_deref()))) {
         let (on, kind) = (index.clone(), resource.kind.clone());
-        let workloads = Api::<PartialObjectMeta<DynamicObject>>::all_with(ctx.client.clone(), resource);
-        controller =
-            controller.watches_with(workloads, resource.clone(), watcher::Config::default(), move |workload| {
+        let target = Target { resource: &resource.plural, namespace: place, needed: false, ..*target };
+        let workloads = scope::api_of::<PartialObjectMeta<DynamicObject>>(&ctx.client, place, resource);
+        controller = controller.watches_stream_with(
+            stream::changes(ctx, &target, workloads, any.clone()),
+            move |workload| {
                 let (namespace, name) = (workload.namespace().unwrap_or_default(), workload.name_any());
                 on.on(&Key::Workload { kind: kind.clone(), namespace, name })
-            });
+            },
+            resource.clone(),
+        );
     }
-    (controller, index)
+    Begun { controller, index, store }
 }
 
 #[cfg(test)]

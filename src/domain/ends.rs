@@ -19,6 +19,8 @@ pub enum ClientState {
     Gone,
     /// Nothing can be said now.
     Unknown,
+    /// Its namespace is not among those that are watched: nothing will be said.
+    NotWatched,
 }
 
 /// What is known of the client's namespace.
@@ -64,7 +66,7 @@ pub fn end_of(spec: &ClientRegistrationSpec, at: &Circumstances, now: DateTime<U
         ClientState::Gone => {
             return end(EndReason::ClientGone, format!("{who} with UID {} is gone", spec.client_ref.uid));
         }
-        ClientState::Present { .. } | ClientState::Unknown => {}
+        ClientState::Present { .. } | ClientState::Unknown | ClientState::NotWatched => {}
     }
     match at.namespace {
         NamespaceState::Terminating => {

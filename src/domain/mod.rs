@@ -12,4 +12,5 @@ pub mod lifetime;
 pub mod names;
 pub mod registration;
 pub mod request;
+pub mod transition;
 pub mod workload;

@@ -183,6 +183,10 @@ fn live(o: &Observed, now: DateTime<Utc>) -> Step {
     }
     match &o.management {
         Management::Unknown => at_expiry,
+        // Nobody can say whether it is still wanted.
+        Management::Absent if s.attempted_at.is_none() && o.circumstances.client == ClientState::NotWatched => {
+            at_expiry
+        }
         Management::Absent => match s.attempted_at {
             None => match o.spec.not_before.filter(|t| *t > now) {
                 Some(t) => Step::Wait { until: Some(t.min(o.spec.expires_at)) },

@@ -89,6 +89,12 @@ fn checksum(data: &BTreeMap<String, ByteString>) -> String {
     names::hash(&digests)
 }
 
+/// Whether a Secret holds what was last published in it.
+pub fn is_intact(secret: &Secret) -> bool {
+    let noted = secret.metadata.annotations.as_ref().and_then(|a| a.get(CHECKSUM_ANNOTATION));
+    noted == Some(&checksum(secret.data.as_ref().unwrap_or(&BTreeMap::new())))
+}
+
 /// Whether a Secret was made for this very object: by its controller reference or, where somebody took that off, by the
 /// object's UID in its labels.
 pub fn is_ours(secret: &Secret, client_uid: &str) -> bool {

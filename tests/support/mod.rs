@@ -6,6 +6,7 @@ pub mod audit;
 mod bed;
 pub mod credentials;
 mod operator;
+mod process;
 mod provider;
 pub mod proxy;
 mod read;

@@ -54,8 +54,8 @@ impl Bed {
 
 /// The operator, running.
 pub struct Operator {
-    child: Child,
-    log: PathBuf,
+    pub(super) child: Child,
+    pub(super) log: PathBuf,
     /// Where this process's log begins.
     from: usize,
 }

@@ -42,6 +42,11 @@ impl Provider {
         Self { child, issuer: words[1].to_owned(), address: format!("https://{}", words[3]) }
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     fn port(&self) -> &str {
         self.address.rsplit(':').next().expect("a port")
     }

@@ -14,8 +14,9 @@ use crate::api::{
 };
 use crate::controller::{Context, Error, doing, faults};
 use crate::domain::client::Step;
-use crate::domain::{names, request};
+use crate::domain::{names, request, transition};
 use crate::kubernetes::look::is_conflict;
+use crate::kubernetes::tenant_secret;
 
 /// Does one step; true when nothing more is to be done before something changes.
 pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> {
@@ -33,6 +34,8 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
             if let Some(debt) = debt {
                 tracing::warn!(target: "audit", action = "deletion-not-held", namespace, client = name, debt);
                 ctx.tell(client, true, "RevocationPending", &debt).await;
+            } else if let Some(told) = transition::on_leaving(&view.observed) {
+                ctx.tell(client, told.warning, &told.reason, &told.note).await;
             }
             let left: Vec<_> =
                 client.finalizers().iter().map(String::as_str).filter(|f| *f != CLIENT_FINALIZER).collect();
@@ -82,6 +85,9 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
         }
         Step::PublishSecret { .. } => {
             publish(&secrets, view).await?;
+            if let Some(what) = put_back(view) {
+                ctx.tell(client, true, "SecretPutBack", &what).await;
+            }
             faults::point("after-publish");
             Ok(false)
         }
@@ -140,6 +146,19 @@ async fn publish(secrets: &Api<Secret>, view: &View) -> Result<(), Error> {
         }
     };
     Ok(())
+}
+
+/// What had become of a Secret that was published before; nothing where its content is new.
+fn put_back(view: &View) -> Option<String> {
+    let client = &view.observed.client;
+    let ready = client.status.as_ref().is_some_and(|s| s.state.as_deref() == Some("Ready"));
+    let name = view.wanted.as_ref()?.name_any();
+    let had_been = match &view.found {
+        None => "deleted",
+        Some(found) if !tenant_secret::is_intact(found) => "altered",
+        Some(_) => return None,
+    };
+    ready.then(|| format!("Secret {name} had been {had_been}; it holds the same credential again"))
 }
 
 struct Times {

@@ -55,6 +55,8 @@ pub async fn observe(ctx: &Context, client: OAuthClient) -> Option<View> {
     let found = match look(&secrets, "secrets", &client.spec.secret_name(&client.name_any())).await {
         Look::There(secret) => Some(secret),
         Look::Gone => None,
+        // Rights that were given in the namespace go before it does, and its Secrets go with it.
+        Look::Unknown(_) if state == NamespaceState::Terminating => None,
         Look::Unknown(_) => return None,
     };
     let wanted = wanted(ctx, &client, &entries).await;

@@ -76,7 +76,8 @@ pub async fn act(ctx: &Context, work: &mut Work, step: Step) -> Result<(), Error
             faults::point("before-final");
             record::status(ctx, work, now).await?;
             faults::point("after-final");
-            audit(work, "revoked");
+            audit(work, if phase == Phase::Revoked { "revoked" } else { "cancelled" });
+            ctx.metrics.revoked(&work.entry, now);
         }
         Step::RecordDebt(why, found) => {
             work.observed.status.evidence = found;

@@ -8,6 +8,7 @@ use crate::api::{ClientRegistration, OAuthClient};
 use crate::controller::{Context, proof};
 use crate::domain::ends::{Circumstances, ClientState, NamespaceState};
 use crate::domain::registration::{Management, Observed, Pass};
+use crate::domain::workload::Workload;
 use crate::kubernetes::look::{Look, look};
 use crate::kubernetes::management_secret::{self, Stored};
 
@@ -28,16 +29,28 @@ pub async fn observe(ctx: &Context, entry: ClientRegistration) -> Work {
     let spec = &entry.spec;
     let in_namespace = &spec.client_ref.namespace;
     let clients: Api<OAuthClient> = Api::namespaced(ctx.client.clone(), in_namespace);
-    let found = look(&clients, &OAuthClient::plural(&()), &spec.client_ref.name).await;
+    // In a namespace that is not watched nothing is looked at: what is not known is no end. The lifetime, the
+    // namespace itself and the entry's own deletion still are.
+    let watched = ctx.scope.includes(in_namespace);
+    let found = if watched {
+        look(&clients, &OAuthClient::plural(&()), &spec.client_ref.name).await
+    } else {
+        Look::Unknown("the namespace is not watched".into())
+    };
     let client = match &found {
         Look::There(c) if c.uid().as_deref() == Some(&spec.client_ref.uid) => {
             ClientState::Present { deleting: c.metadata.deletion_timestamp.is_some(), suspended: c.spec.suspend }
         }
         Look::There(_) | Look::Gone => ClientState::Gone,
+        Look::Unknown(_) if !watched => ClientState::NotWatched,
         Look::Unknown(_) => ClientState::Unknown,
     };
     let namespace = namespace(ctx, in_namespace).await.0;
-    let workload = ctx.kinds.look(&ctx.client, in_namespace, spec.workload.as_ref().map(|w| &w.reference)).await;
+    let workload = if watched {
+        ctx.kinds.look(&ctx.client, in_namespace, spec.workload.as_ref().map(|w| &w.reference)).await
+    } else {
+        Workload::NotAllowed { message: "its namespace is not watched".into() }
+    };
     let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), &ctx.namespace);
     let (management, stored) = match look(&secrets, "secrets", &entry.name_any()).await {
         Look::There(secret) => management_secret::parse(&secret)

@@ -58,9 +58,6 @@ pub(super) async fn register(ctx: &Context, work: &mut Work) -> Result<(), Error
             s.retry = None;
             record::status(ctx, work, now).await?;
             audit(work, "refused");
-            if let Some(client) = &work.client {
-                ctx.tell(client, true, "RegistrationRefused", &message).await;
-            }
             Ok(())
         }
         Err(RegisterError::Foreign { why }) => not_registered(ctx, work, &why, None).await,

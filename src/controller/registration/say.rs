@@ -29,11 +29,12 @@ pub(super) fn audit(work: &Work, action: &str) {
 pub(super) async fn failed(ctx: &Context, work: &mut Work, why: &str, asked: Option<Duration>) -> Result<(), Error> {
     let now = ctx.clock.now();
     let s = &mut work.observed.status;
+    // What fails on the way to a client, and at its end, is told with the OAuthClient's status.
+    let change_fails = s.registered_at.is_some() && s.end.is_none() && s.retry.is_none();
     s.retry = Some(backoff::failed(&work.observed.name, s.retry.as_ref(), now, why, asked));
     record::status(ctx, work, now).await?;
-    let reason = if work.observed.status.end.is_some() { "RevocationFailing" } else { "RegistrationFailing" };
-    if let Some(client) = &work.client {
-        ctx.tell(client, true, reason, why).await;
+    if let Some(client) = work.client.as_ref().filter(|_| change_fails) {
+        ctx.tell(client, true, "ChangeFailing", why).await;
     }
     Ok(())
 }

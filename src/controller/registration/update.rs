@@ -38,6 +38,9 @@ pub(super) async fn update(ctx: &Context, work: &mut Work) -> Result<(), Error> 
             work.observed.management = management(&work.entry, &stored);
             work.stored = Some(stored);
             audit(work, "changed");
+            if let Some(client) = &work.client {
+                ctx.tell(client, false, "Changed", "the client was changed at the authorization server").await;
+            }
             Ok(())
         }
         Err(CallError::Refused(refusal)) => {

@@ -1,0 +1,120 @@
+//! What a tenant is told in an event: a transition, once. The same state in other words is none.
+
+use crate::api::{OAuthClientStatus, Phase};
+use crate::domain::client::Observed;
+
+/// An event's content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// Somebody has to look at it.
+    pub warning: bool,
+    /// One CamelCase word.
+    pub reason: String,
+    /// A sentence.
+    pub note: String,
+}
+
+/// What to tell when a status follows another.
+pub fn of(before: Option<&OAuthClientStatus>, after: &OAuthClientStatus) -> Option<Told> {
+    let is = place(after);
+    let was = before.map(place);
+    // What is waited for may change several times: that it waits is told once.
+    let waits_still = is.0 == "Pending" && was.is_some_and(|(state, _)| state == "Pending");
+    if is.0.is_empty() || was == Some(is) || waits_still {
+        return None;
+    }
+    let (state, reason) = is;
+    let fine = matches!(state, "Ready" | "Pending" | "Revoked");
+    let warning = !fine || stalled(after).is_some();
+    let reason = if fine && stalled(after).is_none() { state } else { reason };
+    Some(Told { warning, reason: reason.to_owned(), note: after.message.clone().unwrap_or_default() })
+}
+
+/// What to tell when an object is let go: that its client is gone, and how well that is known; unless that was told
+/// before, or there never was one.
+pub fn on_leaving(o: &Observed) -> Option<Told> {
+    let told = o.client.status.as_ref().is_some_and(|s| s.state.as_deref() == Some("Revoked"));
+    let last = o.entries.iter().rev().find(|e| e.state().phase == Phase::Revoked).filter(|_| !told)?;
+    let state = last.state();
+    let (end, evidence) = (state.end?, state.evidence?);
+    let note = format!("{}; {}: {}", end.message, evidence.level.as_str(), evidence.statement);
+    Some(Told { warning: false, reason: "Revoked".into(), note })
+}
+
+/// State, and the reason of the condition that explains it.
+fn place(status: &OAuthClientStatus) -> (&str, &str) {
+    let state = status.state.as_deref().unwrap_or_default();
+    let decisive = if state.starts_with("Revok") { "Revoked" } else { "Ready" };
+    let reason = |type_| status.conditions.iter().find(|c| c.type_ == type_).map(|c| c.reason.as_str());
+    (state, stalled(status).or_else(|| reason(decisive)).unwrap_or(state))
+}
+
+fn stalled(status: &OAuthClientStatus) -> Option<&str> {
+    status.conditions.iter().find(|c| c.type_ == "Stalled" && c.status == "True").map(|c| c.reason.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::domain::conditions::{merge, say};
+
+    fn status(state: &str, message: &str, conditions: &[(&'static str, bool, &str)]) -> OAuthClientStatus {
+        let said = conditions.iter().map(|(type_, holds, reason)| say(type_, *holds, *reason, message)).collect();
+        OAuthClientStatus {
+            state: Some(state.into()),
+            message: Some(message.into()),
+            conditions: merge(&[], DateTime::UNIX_EPOCH, None, said),
+            ..OAuthClientStatus::default()
+        }
+    }
+
+    /// The events of a life: warning or not, and the reason.
+    fn told(life: &[OAuthClientStatus]) -> Vec<(bool, String)> {
+        let before = std::iter::once(None).chain(life.iter().map(Some));
+        before.zip(life).filter_map(|(b, a)| of(b, a)).map(|t| (t.warning, t.reason)).collect()
+    }
+
+    #[test]
+    fn each_phase_of_a_life_is_told_once() {
+        let life = [
+            status("Pending", "no server", &[("Ready", false, "AuthorizationServerNotReady")]),
+            status("Pending", "no Job", &[("Ready", false, "WorkloadNotFound")]),
+            status("Ready", "registered", &[("Ready", true, "Ready")]),
+            status("Ready", "registered since", &[("Ready", true, "Ready")]),
+            status("Revoking", "connection refused", &[("Revoked", false, "RevocationFailing")]),
+            status("Revoking", "timed out", &[("Revoked", false, "RevocationFailing")]),
+            status("Revoked", "the Job ended; Proven", &[("Revoked", true, "WorkloadFinished")]),
+        ];
+        let expected = [(false, "Pending"), (false, "Ready"), (true, "RevocationFailing"), (false, "Revoked")];
+        assert_eq!(told(&life), expected.map(|(w, r)| (w, r.to_owned())));
+    }
+
+    #[test]
+    fn refusals_are_warnings_by_their_reason() {
+        let life = [
+            status(
+                "Refused",
+                "no",
+                &[("Ready", false, "NamespaceNotAllowed"), ("Stalled", true, "NamespaceNotAllowed")],
+            ),
+            status("Refused", "no", &[("Ready", false, "SecretConflict"), ("Stalled", true, "SecretConflict")]),
+            status("Ready", "yes", &[("Ready", true, "Ready")]),
+            status("Ready", "no", &[("Ready", true, "Ready"), ("Stalled", true, "ChangeRefused")]),
+            status(
+                "Revoked",
+                "deleted",
+                &[("Revoked", true, "RegistrationDeleted"), ("Stalled", true, "RegistrationDeleted")],
+            ),
+        ];
+        let expected = [
+            (true, "NamespaceNotAllowed"),
+            (true, "SecretConflict"),
+            (false, "Ready"),
+            (true, "ChangeRefused"),
+            (true, "RegistrationDeleted"),
+        ];
+        assert_eq!(told(&life), expected.map(|(w, r)| (w, r.to_owned())));
+    }
+}

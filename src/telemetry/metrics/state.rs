@@ -1,0 +1,172 @@
+//! What is counted when it is asked for, from the controllers' caches and the clock.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use kube::runtime::reflector::Store;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
+
+use crate::api::{ClientRegistration, OAuthClient};
+use crate::domain::lifetime::clock_is_trusted;
+use crate::kubernetes::clock::Clock;
+use crate::kubernetes::scope::Scope;
+use crate::telemetry::Watches;
+use crate::telemetry::census::{Census, Debt};
+
+/// What is counted, and from what.
+pub struct State {
+    clock: Clock,
+    scope: Scope,
+    watches: Arc<Watches>,
+    clients: RwLock<Vec<Store<OAuthClient>>>,
+    entries: RwLock<Vec<Store<ClientRegistration>>>,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").finish_non_exhaustive()
+    }
+}
+
+impl State {
+    /// Without a cache yet.
+    pub fn new(clock: Clock, scope: Scope, watches: Arc<Watches>) -> Self {
+        Self { clock, scope, watches, clients: RwLock::default(), entries: RwLock::default() }
+    }
+
+    /// Counts what is in this cache too.
+    pub fn count_clients(&self, store: Store<OAuthClient>) {
+        self.clients.write().unwrap_or_else(PoisonError::into_inner).push(store);
+    }
+
+    /// Counts what is in this cache too.
+    pub fn count_entries(&self, store: Store<ClientRegistration>) {
+        self.entries.write().unwrap_or_else(PoisonError::into_inner).push(store);
+    }
+
+    fn census(&self) -> Census {
+        let now = self.clock.now();
+        let mut census = Census::new();
+        for store in self.clients.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            store.state().iter().for_each(|client| census.client(client));
+        }
+        for store in self.entries.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            for entry in store.state() {
+                let watched = self.scope.includes(&entry.spec.client_ref.namespace);
+                census.entry(&entry, watched, now);
+            }
+        }
+        census
+    }
+}
+
+/// Writes gauges.
+struct Gauges<'a>(DescriptorEncoder<'a>);
+
+impl Gauges<'_> {
+    /// One for each label set.
+    fn family<L: EncodeLabelSet>(
+        &mut self,
+        (name, help, unit): (&str, &str, Option<&Unit>),
+        values: impl Iterator<Item = (L, f64)>,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        for (labels, value) in values {
+            ConstGauge::new(value).encode(metric.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    /// One without labels; none where there is nothing to tell.
+    fn single(&mut self, (name, help, unit): (&str, &str, Option<&Unit>), value: Option<f64>) -> fmt::Result {
+        let metric = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        value.map_or(Ok(()), |v| ConstGauge::new(v).encode(metric))
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "nobody counts that far")]
+fn number(count: u64) -> f64 {
+    count as f64
+}
+
+fn yes_or_no(yes: bool) -> f64 {
+    f64::from(u8::from(yes))
+}
+
+impl Collector for State {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let census = self.census();
+        let mut gauges = Gauges(encoder);
+        gauges.family(
+            ("clients", "OAuthClients by state", None),
+            census.clients.iter().map(|(k, v)| ([("state", *k)], number(*v))),
+        )?;
+        gauges.family(
+            ("registrations", "Ledger entries by phase", None),
+            census.entries.iter().map(|(k, v)| ([("phase", *k)], number(*v))),
+        )?;
+        let by_server = |value: fn(&Debt) -> f64| {
+            census.debts.iter().map(move |(server, debt)| ([("server", server.as_str())], value(debt)))
+        };
+        gauges.family(
+            ("revocation_debt", "Clients whose end has come and whose revocation is not final", None),
+            by_server(|debt| number(debt.count)),
+        )?;
+        gauges.family(
+            (
+                "revocation_debt_oldest_age",
+                "How long ago the end of the longest owed revocation came",
+                Some(&Unit::Seconds),
+            ),
+            by_server(|debt| debt.oldest.as_seconds_f64()),
+        )?;
+        gauges.family(
+            ("possible_orphans", "Clients that may exist at the server and that the ledger cannot revoke", None),
+            by_server(|debt| number(debt.possible_orphans)),
+        )?;
+        gauges.single(
+            ("overdue_registrations", "Clients past their lifetime without an end on record", None),
+            Some(number(census.overdue)),
+        )?;
+        gauges.single(
+            (
+                "unwatched_registrations",
+                "Clients that are not final in the ledger and whose namespace is not among those watched",
+                None,
+            ),
+            Some(number(census.unwatched)),
+        )?;
+        let offset = self.clock.offset();
+        gauges.single(
+            (
+                "clock_offset",
+                "How far the local clock is ahead of the API server's; absent before its first answer",
+                Some(&Unit::Seconds),
+            ),
+            offset.map(chrono::TimeDelta::as_seconds_f64),
+        )?;
+        gauges.single(
+            (
+                "clock_trusted",
+                "1 while the local clock is within a minute of the API server's; otherwise nothing is ended for reasons of time",
+                None,
+            ),
+            Some(yes_or_no(clock_is_trusted(offset))),
+        )?;
+        let up = self.watches.up();
+        gauges.family(
+            (
+                "watch_up",
+                "1 while what a controller watches of a resource is listed and has not failed for 90 seconds",
+                None,
+            ),
+            up.iter().map(|((controller, resource), up)| {
+                ([("controller", *controller), ("resource", resource.as_str())], yes_or_no(*up))
+            }),
+        )
+    }
+}

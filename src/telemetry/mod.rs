@@ -1,0 +1,15 @@
+//! What the operator tells about itself: metrics, readiness, health. Everything that is counted by object is counted
+//! when it is asked for, from the controllers' caches: telling costs no call and no write.
+//!
+//! Labels are bounded: names of AuthorizationServers, which administrators give, and words of our own. Never a
+//! client's id or name, a namespace, or anything else that a tenant writes.
+
+mod census;
+mod listen;
+mod metrics;
+mod watches;
+
+pub use census::Census;
+pub use listen::{Observed, routes};
+pub use metrics::{Metrics, Outcome, ServerRequests};
+pub use watches::{Watch, Watches};

@@ -1,0 +1,120 @@
+//! What the documentation shows works: every YAML block and example is put before an API server, every kubectl line
+//! is run, every other command is one that the test suite runs.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use support::Bed;
+
+/// Where a block is from, its language, and its lines.
+struct Block {
+    place: String,
+    language: String,
+    text: String,
+}
+
+fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == extension) {
+                all.push(path);
+            }
+        }
+    }
+    all.sort();
+    assert!(!all.is_empty(), "{folder} has no .{extension}");
+    all
+}
+
+fn blocks() -> Vec<Block> {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let mut all = Vec::new();
+    for path in std::iter::once(readme).chain(files("docs", "md")) {
+        let text = fs::read_to_string(&path).expect("a file");
+        let mut open: Option<Block> = None;
+        for (number, line) in text.lines().enumerate() {
+            match (line.trim_start().strip_prefix("```"), &mut open) {
+                (Some(language), None) => {
+                    let place = format!("{}:{}", path.display(), number + 1);
+                    open = Some(Block { place, language: language.into(), text: String::new() });
+                }
+                (Some(_), Some(_)) => all.extend(open.take()),
+                (None, Some(block)) => block.text.extend([line, "\n"]),
+                (None, None) => {}
+            }
+        }
+        assert!(open.is_none(), "{}: a block does not end", path.display());
+    }
+    all
+}
+
+/// The commands of a block, without prompt and comment.
+fn commands(block: &Block) -> impl Iterator<Item = &str> {
+    block.text.lines().filter_map(|l| l.strip_prefix("$ ")).map(|l| l.split(" #").next().unwrap_or(l).trim())
+}
+
+#[test]
+fn make_knows_what_is_shown_and_the_tests_run_it() {
+    let makefile = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Makefile")).expect("the Makefile");
+    let recipe = makefile.split("\ntest:").nth(1).and_then(|r| r.split("\n\n").next()).expect("the target test");
+    let mut seen = 0;
+    for block in blocks().iter().filter(|b| b.language == "console") {
+        for command in commands(block).filter(|c| !c.starts_with("kubectl ")) {
+            seen += 1;
+            let target = command.strip_prefix("make ").unwrap_or_else(|| {
+                panic!("{}: {command}: only make and kubectl are shown, since they are what is tested", block.place)
+            });
+            let run =
+                target == "test" || recipe.contains(&format!("$(MAKE) {target}")) || recipe.contains("tests/demo");
+            assert!(
+                makefile.contains(&format!("\n{target}:")) && run,
+                "{}: make test does not run {command}",
+                block.place
+            );
+        }
+    }
+    assert!(seen >= 2, "the two commands of the README");
+}
+
+#[test]
+fn what_is_shown_works() {
+    let bed = Bed::up("docs");
+    let mut judged = 0;
+    let examples = files("examples", "yaml").into_iter().chain(files("deploy", "yaml"));
+    let examples = examples.map(|p| (p.display().to_string(), fs::read_to_string(&p).expect("a file")));
+    let blocks = blocks();
+    let shown = blocks.iter().filter(|b| b.language == "yaml").map(|b| (b.place.clone(), b.text.clone()));
+    for (place, yaml) in examples.chain(shown) {
+        judged += 1;
+        bed.dry_run(&yaml).unwrap_or_else(|e| panic!("{place}: {e}"));
+    }
+    assert!(judged >= 4, "only {judged}");
+
+    let mut run = 0;
+    for block in blocks.iter().filter(|b| b.language == "console") {
+        for command in commands(block).filter(|c| c.starts_with("kubectl ")) {
+            run += 1;
+            bed.shell(command).unwrap_or_else(|e| panic!("{}: {command}: {e}", block.place));
+        }
+    }
+    assert!(run >= 3, "only {run}");
+    // It is in a namespace that enforces the restricted profile: a pod that comes to be has passed it.
+    let wait = "rollout status deployment/oauthclient-operator -n oauthclient-system --timeout=60s";
+    bed.kubectl(&wait.split(' ').collect::<Vec<_>>());
+}
+
+#[test]
+fn languages_are_known() {
+    for block in blocks() {
+        let known = matches!(block.language.as_str(), "yaml" | "console" | "text");
+        assert!(known, "{}: {:?} is neither yaml nor console nor text", block.place, block.language);
+    }
+}

@@ -1,0 +1,42 @@
+//! The operator as a process, on a real cluster: what it tells, what it watches, what it makes of a wrong clock, how
+//! it stops. One bed; each story starts operators of its own. `OPERATOR_ONLY=word` tells only some.
+
+mod clock;
+mod namespaces;
+mod stopping;
+#[path = "../support/mod.rs"]
+mod support;
+mod telling;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use support::Bed;
+
+type Story = (&'static str, fn(&Bed));
+
+const STORIES: [Story; 6] = [
+    ("metrics_and_readiness", telling::metrics_and_readiness),
+    ("one_audit_line_and_one_event_each", telling::one_audit_line_and_one_event_each),
+    ("a_wrong_clock_ends_nothing", clock::a_wrong_clock_ends_nothing),
+    ("stopping_finishes_what_was_begun", stopping::stopping_finishes_what_was_begun),
+    ("stopping_does_not_wait_for_ever", stopping::stopping_does_not_wait_for_ever),
+    // Takes rights away: the last one.
+    ("other_namespaces_are_not_looked_at", namespaces::other_namespaces_are_not_looked_at),
+];
+
+#[test]
+fn the_operator_as_a_process() {
+    let only = std::env::var("OPERATOR_ONLY").unwrap_or_default();
+    let bed = Bed::up("operator");
+    let mut failed = Vec::new();
+    for (name, story) in STORIES.into_iter().filter(|(name, _)| name.contains(&only)) {
+        let began = std::time::Instant::now();
+        let held = catch_unwind(AssertUnwindSafe(|| story(&bed))).is_ok();
+        let word = if held { "held" } else { "FAILED" };
+        eprintln!("operator: {name}: {word} after {:.1} s", began.elapsed().as_secs_f32());
+        if !held {
+            failed.push(name);
+        }
+    }
+    assert!(failed.is_empty(), "failed: {failed:?}; target/operator-of-the-last-run-of-operator.log");
+}
