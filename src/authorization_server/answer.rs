@@ -4,11 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, RETRY_AFTER};
-use secrecy::SecretString;
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, LINK, RETRY_AFTER};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::{Refusal, text};
+use super::{Refusal, link, text};
 
 /// The longest Retry-After that is honoured.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
@@ -17,7 +17,7 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BrokenBody {
     /// It is longer than anyone needs; the rest was not read.
-    #[error("its body is larger than 256 KiB")]
+    #[error("its body is larger than anyone needs")]
     TooLarge,
     /// It broke off, or is not what its headers say.
     #[error("its body broke off")]
@@ -39,8 +39,12 @@ pub struct Answer {
     pub retry_after: Option<Duration>,
     /// The server's clock (RFC 9110 section 6.6.1).
     pub date: Option<DateTime<Utc>>,
-    /// At most 256 KiB.
+    /// Where the next page of a list is (RFC 8288, relation `next`), as the server wrote it.
+    pub next: Option<String>,
+    /// Bounded in size.
     pub body: Result<Vec<u8>, BrokenBody>,
+    /// The credentials that were sent, without the scheme's name: no server's words may repeat them.
+    pub(super) sent: Option<SecretString>,
 }
 
 impl fmt::Debug for Answer {
@@ -56,7 +60,12 @@ impl fmt::Debug for Answer {
 }
 
 impl Answer {
-    pub(super) fn new(status: u16, headers: &HeaderMap, body: Result<Vec<u8>, BrokenBody>) -> Self {
+    pub(super) fn new(
+        status: u16,
+        headers: &HeaderMap,
+        body: Result<Vec<u8>, BrokenBody>,
+        sent: Option<SecretString>,
+    ) -> Self {
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let date = text(DATE).and_then(http_date);
         Self {
@@ -65,7 +74,12 @@ impl Answer {
                 .map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()),
             retry_after: text(RETRY_AFTER).and_then(|value| retry_after(value, date)),
             date,
+            next: headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok()).find_map(link::next),
             body,
+            sent: sent.map(|header| {
+                let header = header.expose_secret();
+                header.split_once(' ').map_or(header, |(_, credentials)| credentials).into()
+            }),
         }
     }
 
@@ -94,7 +108,8 @@ impl Answer {
     /// say instead. The given secrets, sent with the request, are removed from both.
     pub fn error(&self, secrets: &[SecretString]) -> (Option<String>, Option<String>) {
         let json = self.json().unwrap_or_default();
-        let say = |value: &Value| value.as_str().and_then(|text| text::clean(text, secrets));
+        let secrets: Vec<_> = self.sent.iter().chain(secrets).cloned().collect();
+        let say = |value: &Value| value.as_str().and_then(|text| text::clean(text, &secrets));
         let error =
             [&json["error"], &json["error"]["message"], &json["errorCode"], &json["errorMessage"], &json["message"]]
                 .into_iter()
@@ -148,7 +163,7 @@ mod tests {
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
             .collect();
-        Answer::new(400, &headers, Ok(body.into()))
+        Answer::new(400, &headers, Ok(body.into()), None)
     }
 
     const DATE_NOW: &str = "Sun, 06 Nov 1994 08:49:37 GMT";

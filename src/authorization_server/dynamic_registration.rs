@@ -154,14 +154,14 @@ impl DynamicRegistration {
         let mut put = |name: &str, value: Value| members.insert(name.to_owned(), value);
         put("client_name", metadata.client_name.clone().into());
         put("grant_types", metadata.grant_types.clone().into());
-        put("response_types", response_types(&metadata.grant_types).into());
+        put("response_types", metadata.response_types().into());
         // oidc-provider insists on it, even when empty.
         put("redirect_uris", metadata.redirect_uris.clone().into());
         // Without it Hydra, Keycloak and oidc-provider all grant more than anyone asked for; so also in a PUT.
         put("scope", metadata.scopes.join(" ").into());
         put("token_endpoint_auth_method", metadata.token_endpoint_auth_method.clone().into());
-        if let Some(alg) = &metadata.token_endpoint_auth_signing_alg {
-            put("token_endpoint_auth_signing_alg", alg.clone().into());
+        if let Some(alg) = metadata.signing_alg() {
+            put("token_endpoint_auth_signing_alg", alg.into());
         }
         if let Some(jwks) = &metadata.jwks {
             put("jwks", jwks.clone());
@@ -237,15 +237,6 @@ fn access<'a>(operation: &str, management: &'a Management) -> Result<&'a Registr
         may_have_acted: false,
         retry_after: None,
     })
-}
-
-/// RFC 7591 section 2.1: response types that go with the grant types.
-fn response_types(grant_types: &[String]) -> Vec<&'static str> {
-    [("authorization_code", "code"), ("implicit", "token")]
-        .into_iter()
-        .filter(|(grant, _)| grant_types.iter().any(|g| g == grant))
-        .map(|(_, response)| response)
-        .collect()
 }
 
 fn read(answer: &Answer) -> Option<RegistrationAnswer> {

@@ -21,8 +21,11 @@ pub use super::answer::{Answer, BrokenBody};
 use super::limits::{Gate, Limits};
 use super::text;
 
-/// The largest body that is read, in bytes.
+/// The largest body that is read, in bytes, unless a call says otherwise.
 pub const LARGEST_BODY: usize = 256 * 1024;
+
+/// The largest body that is read where a list is asked for, in bytes.
+pub const LARGEST_LIST: usize = 8 * 1024 * 1024;
 
 /// The longest a connection may take, TLS included; never more than half of the whole time-out, so that a time-out
 /// tells whether anything was sent.
@@ -90,13 +93,15 @@ pub struct Call<'a> {
     pub body: Option<(&'static str, SecretString)>,
     /// Whether it changes nothing at the server, so that an error need not warn of it.
     pub harmless: bool,
+    /// The largest answer that is read, in bytes.
+    pub largest_body: usize,
 }
 
 impl<'a> Call<'a> {
     /// A call without credentials and body.
     pub fn new(operation: &'static str, method: Method, url: &'a str) -> Self {
         let harmless = method == Method::GET;
-        Self { operation, method, url, authorization: None, body: None, harmless }
+        Self { operation, method, url, authorization: None, body: None, harmless, largest_body: LARGEST_BODY }
     }
 
     /// With a bearer token (RFC 6750 section 2.1).
@@ -198,6 +203,8 @@ impl Http {
             caution: if call.harmless { "" } else { "; it may have taken effect all the same" },
             no_roots: inner.no_roots,
         };
+        let largest_body = call.largest_body;
+        let sent = call.authorization.clone();
         let request = exchange.request(&inner.client, call, url)?;
 
         let _turn = inner.gate.enter().await.map_err(|busy| SendError::NotSent {
@@ -210,9 +217,11 @@ impl Http {
         let (result, code) = match answered {
             Ok(Ok(response)) => {
                 let (status, headers) = (response.status().as_u16(), response.headers().clone());
-                let body = tokio::time::timeout_at(deadline, read(response)).await.unwrap_or(Err(BrokenBody::TooSlow));
+                let body = tokio::time::timeout_at(deadline, read(response, largest_body))
+                    .await
+                    .unwrap_or(Err(BrokenBody::TooSlow));
                 let code = if body.is_ok() { status.to_string() } else { "body".to_owned() };
-                (Ok(Answer::new(status, &headers, body)), code)
+                (Ok(Answer::new(status, &headers, body, sent)), code)
             }
             Ok(Err(error)) => {
                 let (error, code) = exchange.failed(&error);
@@ -287,11 +296,10 @@ impl Exchange {
     }
 }
 
-/// Reads at most [`LARGEST_BODY`].
-async fn read(mut response: Response) -> Result<Vec<u8>, BrokenBody> {
+async fn read(mut response: Response, largest: usize) -> Result<Vec<u8>, BrokenBody> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|_| BrokenBody::BrokeOff)? {
-        if body.len() + chunk.len() > LARGEST_BODY {
+        if body.len() + chunk.len() > largest {
             return Err(BrokenBody::TooLarge);
         }
         body.extend_from_slice(&chunk);

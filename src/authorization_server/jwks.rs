@@ -133,6 +133,25 @@ fn bytes(key: &Map<String, Value>, name: &str) -> Result<Vec<u8>, String> {
         .ok_or_else(|| format!("needs {name} in base64url without padding"))
 }
 
+/// The algorithm that all keys of a set are for: as they say, else the usual one of their kind. `None` where they
+/// differ or are of no known kind.
+pub(super) fn only_alg(jwks: &Value) -> Option<&str> {
+    let keys = jwks["keys"].as_array()?;
+    let first = alg(keys.first()?)?;
+    keys.iter().all(|key| alg(key) == Some(first)).then_some(first)
+}
+
+fn alg(jwk: &Value) -> Option<&str> {
+    let usual = match (jwk["kty"].as_str()?, jwk["crv"].as_str()) {
+        ("EC", Some("P-256")) => "ES256",
+        ("EC", Some("P-384")) => "ES384",
+        ("RSA", _) => "RS256",
+        ("OKP", Some("Ed25519")) => "EdDSA",
+        _ => return None,
+    };
+    Some(jwk["alg"].as_str().unwrap_or(usual))
+}
+
 /// RFC 7638 thumbprint of a public key, SHA-256 in base64url. `None` where a member that it needs is missing.
 pub fn thumbprint(jwk: &Value) -> Option<String> {
     let names: &[&str] = match jwk["kty"].as_str()? {
@@ -172,6 +191,21 @@ mod tests {
     fn okp() -> Value {
         json!({ "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" })
     }
+    #[test]
+    fn the_only_algorithm_of_a_set() {
+        let mut other = rsa();
+        assert_eq!(only_alg(&set(&[rsa()])), Some("RS256"));
+        assert_eq!(only_alg(&set(&[ec()])), Some("ES256"));
+        assert_eq!(only_alg(&set(&[okp()])), Some("EdDSA"));
+        assert_eq!(only_alg(&set(&[rsa(), ec()])), None);
+        other["alg"] = "PS256".into();
+        assert_eq!(only_alg(&set(&[other.clone()])), Some("PS256"));
+        assert_eq!(only_alg(&set(&[rsa(), other])), None);
+        assert_eq!(only_alg(&set(&[json!({ "kty": "oct" })])), None);
+        assert_eq!(only_alg(&set(&[])), None);
+        assert_eq!(only_alg(&json!({})), None);
+    }
+
     fn set(keys: &[Value]) -> Value {
         json!({ "keys": keys })
     }

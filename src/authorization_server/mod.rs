@@ -5,18 +5,24 @@
 
 mod answer;
 pub mod assertion;
+mod basic;
 pub mod discovery;
 pub mod dynamic_registration;
 pub mod http;
+pub mod hydra;
 mod jwks;
+pub mod keycloak;
 pub mod keys;
 pub mod limits;
+mod link;
+mod mark;
 mod outcome;
 pub mod probe;
 mod registration_answer;
 #[cfg(test)]
 mod testing;
 mod text;
+mod urls;
 
 use std::time::Duration;
 
@@ -24,14 +30,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
-/// Whose client it is: kept at the server, and what tells our clients from all others there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mark {
-    /// Id of the operator's installation.
-    pub installation: String,
-    /// Name of the ledger entry.
-    pub entry: String,
-}
+pub use self::mark::Mark;
 
 /// What to register: RFC 7591 section 2 client metadata, already judged and marked by the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +61,24 @@ pub struct ClientMetadata {
     pub object: String,
     /// How long its access tokens live, where the backend can set it for one client.
     pub access_token_lifetime: Option<Duration>,
+}
+
+impl ClientMetadata {
+    /// The algorithm of the client's assertions: the one that is asked for, else the only one that its keys are for.
+    /// Hydra takes RS256 where nothing is said, whatever the keys are.
+    fn signing_alg(&self) -> Option<&str> {
+        let only = || jwks::only_alg(self.jwks.as_ref()?);
+        self.token_endpoint_auth_signing_alg.as_deref().or_else(only)
+    }
+
+    /// RFC 7591 section 2.1: response types that go with the grant types.
+    fn response_types(&self) -> Vec<&'static str> {
+        [("authorization_code", "code"), ("implicit", "token")]
+            .into_iter()
+            .filter(|(grant, _)| self.grant_types.iter().any(|g| g == grant))
+            .map(|(_, response)| response)
+            .collect()
+    }
 }
 
 /// What the caller chose, for a server where it may: made and stored before the server is asked, so that asking

@@ -3,7 +3,10 @@
 use secrecy::SecretString;
 
 use super::http::{self, Answer, SendError};
-use super::{CallError, RegisterError};
+use super::{CallError, Refusal, RegisterError};
+
+/// The caution that reading does not need.
+const ALL_THE_SAME: &str = "; it may have taken effect all the same";
 
 /// What a status other than 2xx says of a request that changes something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +97,66 @@ pub(super) fn not_done(operation: &'static str, url: &str, answer: &Answer, secr
         why: format!("{}; {hint}", answered(operation, url, answer, secrets)),
         may_have_acted,
         retry_after: answer.retry_after,
+    }
+}
+
+/// Nothing can be concluded, and nothing was done.
+pub(super) fn unclear(why: String) -> CallError {
+    CallError::Inconclusive { why, may_have_acted: false, retry_after: None }
+}
+
+/// A failure to read: whatever became of it, nothing was done.
+pub(super) fn harmless(error: CallError) -> CallError {
+    match error {
+        CallError::Inconclusive { why, retry_after, .. } => {
+            CallError::Inconclusive { why: why.replace(ALL_THE_SAME, ""), may_have_acted: false, retry_after }
+        }
+        other => other,
+    }
+}
+
+/// What a failure half-way means for a change.
+pub(super) fn half_done(error: CallError) -> CallError {
+    let (why, retry_after) = match error {
+        CallError::Refused(refusal) => {
+            let description = refusal.description.as_deref().map(|d| format!(" ({d})")).unwrap_or_default();
+            (format!("{refusal}{description}"), refusal.retry_after)
+        }
+        CallError::Inconclusive { why, retry_after, .. } => (why, retry_after),
+        foreign @ CallError::Foreign { .. } => return foreign,
+    };
+    let why = format!("{why}; the client is there, and changed at least in part");
+    CallError::Inconclusive { why, may_have_acted: true, retry_after }
+}
+
+/// A change of a client that is not there.
+pub(super) fn missing(operation: &'static str, client_id: &str) -> CallError {
+    CallError::Refused(Refusal {
+        operation,
+        status: 404,
+        error: None,
+        description: Some(format!("the server has no client {client_id} any more")),
+        retry_after: None,
+    })
+}
+
+impl RegisterError {
+    /// What a failure before the registration means for it.
+    pub(super) fn before(error: CallError) -> Self {
+        match harmless(error) {
+            CallError::Refused(refusal) => Self::Refused(refusal),
+            CallError::Inconclusive { why, retry_after, .. } => Self::NoEffect { why, retry_after },
+            CallError::Foreign { why } => Self::Foreign { why },
+        }
+    }
+
+    /// What a failure after the registration means for it: the client is there, and asking again settles the rest.
+    pub(super) fn after(error: CallError) -> Self {
+        match half_done(error) {
+            CallError::Foreign { why } => Self::Foreign { why },
+            CallError::Inconclusive { why, .. } => Self::OutcomeUnknown { why },
+            CallError::Refused(refusal) => Self::OutcomeUnknown { why: refusal.to_string() },
+        }
     }
 }
 

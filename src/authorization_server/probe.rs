@@ -9,7 +9,7 @@
 use std::fmt;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use rand::Rng;
 use reqwest::Method;
@@ -17,11 +17,11 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
-use super::CallError;
 use super::assertion::{ASSERTION_TYPE, client_assertion};
 use super::http::{Answer, Call, Http};
 use super::keys::ClientKey;
 use super::outcome::answered;
+use super::{CallError, basic};
 
 const OPERATION: &str = "probe credential";
 
@@ -216,7 +216,7 @@ fn request<'a>(
     call.harmless = true;
     match credential {
         Credential::ClientSecretBasic { client_id, client_secret } => {
-            call.authorization = Some(basic(client_id, client_secret));
+            call.authorization = Some(basic::of_client(client_id, client_secret));
         }
         Credential::ClientSecretPost { client_id, client_secret } => {
             form.append_pair("client_id", client_id);
@@ -266,14 +266,6 @@ fn judge(method: ProbeMethod, answer: &Answer) -> Option<ProbeAnswer> {
         _ => return None,
     };
     Some(ProbeAnswer { method, status: answer.status, error })
-}
-
-/// RFC 6749 section 2.3.1: form-encoded first, then base64. Servers decode it; a `+` or `%` sent raw would be
-/// another secret.
-fn basic(client_id: &str, client_secret: &SecretString) -> SecretString {
-    let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    let pair = format!("{}:{}", encoded(client_id), encoded(client_secret.expose_secret()));
-    format!("Basic {}", STANDARD.encode(pair)).into()
 }
 
 fn inconclusive(why: String) -> CallError {

@@ -186,13 +186,14 @@ fn expiry(value: &Value) -> Option<DateTime<Utc>> {
 }
 
 /// Space-separated, as the RFC has it; a list, as some servers do: what is granted must not go unseen.
-fn scopes(value: &Value) -> Option<Vec<String>> {
+pub(super) fn scopes(value: &Value) -> Option<Vec<String>> {
     match value {
         Value::String(text) => Some(text.split_whitespace().map(str::to_owned).collect()),
         _ => strings(value),
     }
 }
 
-fn strings(value: &Value) -> Option<Vec<String>> {
+/// A list of strings.
+pub(super) fn strings(value: &Value) -> Option<Vec<String>> {
     value.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
 }

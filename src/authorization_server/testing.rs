@@ -148,6 +148,56 @@ impl Server {
     }
 }
 
+/// A server that expects these requests in this order, each by method and path with query, and answers each as given.
+pub(super) struct Script {
+    pub server: Server,
+    expected: Vec<String>,
+}
+
+impl Script {
+    pub(super) async fn start(exchanges: impl IntoIterator<Item = (impl Into<String>, Reply)>) -> Self {
+        let (expected, replies): (Vec<String>, Vec<Reply>) =
+            exchanges.into_iter().map(|(request, reply)| (request.into(), reply)).unzip();
+        let left = Mutex::new((expected.clone().into_iter(), replies.into_iter()));
+        let server = Server::start(move |seen| {
+            let mut left = left.lock().unwrap();
+            let (expected, reply) = (left.0.next(), left.1.next());
+            // Whatever was not expected shows when the test asks whether this is done.
+            if expected == Some(line(seen)) { reply.unwrap() } else { Reply::empty(418) }
+        })
+        .await;
+        Self { server, expected }
+    }
+
+    /// Fails unless all that was expected came, and nothing else.
+    #[track_caller]
+    pub(super) fn done(&self) -> Vec<Seen> {
+        let seen = self.server.seen();
+        assert_eq!(seen.iter().map(line).collect::<Vec<_>>(), self.expected);
+        seen
+    }
+}
+
+fn line(seen: &Seen) -> String {
+    format!("{} {}", seen.method, seen.path)
+}
+
+/// A request as snapshots show it.
+pub(super) fn shown(seen: &Seen) -> Value {
+    let body: Value = serde_json::from_str(&seen.body).unwrap_or_else(|_| seen.body.clone().into());
+    let mut shown = serde_json::Map::new();
+    shown.insert("request".into(), line(seen).into());
+    for name in ["authorization", "content-type"] {
+        if let Some(value) = seen.header(name) {
+            shown.insert(name.into(), value.into());
+        }
+    }
+    if body != "" {
+        shown.insert("body".into(), body);
+    }
+    shown.into()
+}
+
 /// One request a connection; `None` when the client went away.
 async fn serve(
     mut connection: impl AsyncRead + AsyncWrite + Unpin,
@@ -256,5 +306,24 @@ pub(super) fn assert_tells_nothing_of(error: &(impl std::fmt::Display + std::fmt
         for secret in secrets {
             assert!(!text.contains(secret), "{secret} is told by: {text}");
         }
+    }
+}
+
+/// What contract tests ask for.
+pub(super) fn metadata() -> super::ClientMetadata {
+    super::ClientMetadata {
+        mark: super::Mark { installation: "7f3a".into(), entry: "oac-0001".into() },
+        client_name: "oauthclient-operator/7f3a/oac-0001".into(),
+        scopes: vec!["reports.read".into()],
+        grant_types: vec!["client_credentials".into()],
+        redirect_uris: vec![],
+        token_endpoint_auth_method: "client_secret_basic".into(),
+        token_endpoint_auth_signing_alg: None,
+        jwks: None,
+        owner_team: "data".into(),
+        owner_email: "data@corp.example".into(),
+        purpose: "Reports for the partner".into(),
+        object: "team-data/reports".into(),
+        access_token_lifetime: Some(Duration::from_secs(600)),
     }
 }
