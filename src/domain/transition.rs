@@ -26,7 +26,7 @@ pub fn of(before: Option<&OAuthClientStatus>, after: &OAuthClientStatus) -> Opti
     let (state, reason) = is;
     let fine = matches!(state, "Ready" | "Pending" | "Revoked");
     let warning = !fine || stalled(after).is_some();
-    let reason = if fine && stalled(after).is_none() { state } else { reason };
+    let reason = if state == "Revoked" || (fine && stalled(after).is_none()) { state } else { reason };
     Some(Told { warning, reason: reason.to_owned(), note: after.message.clone().unwrap_or_default() })
 }
 
@@ -113,7 +113,7 @@ mod tests {
             (true, "SecretConflict"),
             (false, "Ready"),
             (true, "ChangeRefused"),
-            (true, "RegistrationDeleted"),
+            (true, "Revoked"),
         ];
         assert_eq!(told(&life), expected.map(|(w, r)| (w, r.to_owned())));
     }

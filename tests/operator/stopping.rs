@@ -33,7 +33,8 @@ pub fn stopping_does_not_wait_for_ever(bed: &Bed) {
     let operator = bed.ready_operator(&[("OPERATOR_STOP_WITHIN", "2")]);
     let w = World::new(bed, "patience");
     let limits = json!({"requestTimeout": "60s"});
-    w.authorization_server("deaf", &json!({"issuer": deaf_server(), "allowPlainHttp": true, "limits": limits}));
+    let deaf = json!({"issuer": deaf_server(), "allowPlainHttp": true, "tls": null, "limits": limits});
+    w.authorization_server("deaf", &deaf);
     w.wait("authorizationserver/deaf", "condition=Ready");
     w.client("c", &json!({"authorizationServerRef": {"name": "deaf"}}));
     w.until("the server is being asked", || attempted(&w));
