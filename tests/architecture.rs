@@ -28,3 +28,23 @@ fn dependencies_point_downwards(#[case] folder: &str, #[case] absent: &[&str]) {
         }
     }
 }
+
+/// Tests that `docs/guarantees.md` names exist: `file: function` under `tests/`, or a module below `src/`.
+#[test]
+fn the_tests_that_guarantees_rest_on_exist() {
+    let text = fs::read_to_string("docs/guarantees.md").expect("the guarantees");
+    let mut named = 0;
+    for quoted in text.lines().filter(|l| l.starts_with('|')).flat_map(|l| l.split('`').skip(1).step_by(2)) {
+        if let Some((file, function)) = quoted.split_once(": ") {
+            let path = format!("tests/{file}.rs");
+            let source = fs::read_to_string(&path).unwrap_or_else(|_| panic!("there is no {path}"));
+            assert!(source.contains(&format!("fn {function}(")), "{path} has no {function}");
+            named += 1;
+        } else if quoted.contains('/') {
+            let there = Path::new(&format!("src/{quoted}.rs")).exists()
+                || Path::new(&format!("src/{quoted}/tests.rs")).exists();
+            assert!(there, "there is no module {quoted}");
+        }
+    }
+    assert!(named > 60, "{named}");
+}
