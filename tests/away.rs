@@ -29,13 +29,17 @@ fn what_ends_in_an_absence_is_revoked_after_it() {
     {
         let operator = bed.operator(&[]);
         let worlds: Vec<(World, &Absence)> = ABSENCES.iter().map(|a| (World::new(&bed, a.0), a)).collect();
-        worlds.iter().for_each(|(w, absence)| absence.1(w));
+        for (w, absence) in &worlds {
+            absence.1(w);
+        }
         for (w, _) in &worlds {
             w.wait("oauthclient/c", "condition=Ready");
             std::fs::write(w.scratch(&w.namespace), id(w)).expect("remember");
         }
         operator.stop();
-        worlds.iter().for_each(|(w, absence)| absence.2(w));
+        for (w, absence) in &worlds {
+            absence.2(w);
+        }
         for (w, _) in &worlds {
             assert_eq!(w.live().len(), 1, "{}: who is away changes nothing", w.namespace);
             w.requests();

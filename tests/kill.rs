@@ -183,7 +183,9 @@ fn kill(bed: &Bed, w: &World, clients: &[Client]) -> Vec<Death> {
             more.next().filter(|_| !left.is_empty())
         });
         let Some(next) = next else { break };
-        next.iter().for_each(|c| c.make(w));
+        for client in next {
+            client.make(w);
+        }
         made.push(next);
         if let Some(before) = made.len().checked_sub(3) {
             made[before].iter().for_each(|c| c.act(w));
@@ -295,7 +297,7 @@ fn under_way(w: &World, living: &BTreeSet<&str>) -> Vec<String> {
         let phase = text(&entry["status"]["phase"]);
         let serves = ready.get(&text(&entry["spec"]["clientRef"]["name"])) == Some(&text(&entry["status"]["clientId"]));
         let done = matches!(phase.as_str(), "Revoked" | "Cancelled" | "Rejected" | "PossibleOrphan");
-        if !done && !(phase == "Registered" && serves) {
+        if !(done || phase == "Registered" && serves) {
             open.push(text(&entry["metadata"]["name"]));
         }
     }

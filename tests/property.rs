@@ -3,9 +3,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use oauthclient_operator::api::{
-    Acceptance, ClientRef, ClientRegistrationSpec, ClientRegistrationStatus, DynamicRegistration, EvidenceLevel, Owner,
-    Phase, PossibleOrphan, ProbeRecord, RegistrationRequest, RequestLimits, ServerEndpoints, ServerSnapshot,
-    TokenEndpointAuthMethod,
+    Acceptance, Backend, ClientRef, ClientRegistrationSpec, ClientRegistrationStatus, DynamicRegistration,
+    EvidenceLevel, Owner, Phase, PossibleOrphan, ProbeRecord, RegistrationRequest, RequestLimits, ServerEndpoints,
+    ServerSnapshot, TokenEndpointAuthMethod,
 };
 use oauthclient_operator::domain::ends::{Circumstances, ClientState, NamespaceState};
 use oauthclient_operator::domain::evidence::{self, Verdict};
@@ -68,7 +68,7 @@ fn spec() -> ClientRegistrationSpec {
             generation: 1,
             issuer: "https://s.example".into(),
             endpoints: ServerEndpoints::default(),
-            dynamic_registration: DynamicRegistration::default(),
+            backend: Backend { dynamic_registration: Some(DynamicRegistration::default()), ..Backend::default() },
             ca_bundle: None,
             allow_plain_http: false,
             limits: RequestLimits::default(),
@@ -258,6 +258,8 @@ impl Sim {
             }
             Step::RecordDebt(why, _) => self.failed(o, &why),
             Step::Prove | Step::ProbeAfter => self.failed(o, "no answer to a probe"),
+            // Only where the caller chooses the client_id.
+            Step::Prepare | Step::LookUp | Step::RecordUnsettled(..) => unreachable!("{step:?}"),
             Step::Update | Step::Release | Step::Wait { .. } => {}
         }
     }

@@ -5,7 +5,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{Condition, NamespaceSelector, SecretKeyRef, Span};
+use super::backend::Backend;
+use super::common::{Condition, NamespaceSelector, Span};
 
 /// An authorization server: its issuer, how to register clients there, and which namespaces may. Only platform
 /// administrators write it; its credentials are Secrets in the operator's own namespace.
@@ -34,6 +35,8 @@ use super::common::{Condition, NamespaceSelector, SecretKeyRef, Span};
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("self.issuer == oldSelf.issuer", "issuer is immutable, so that management tokens never follow an edit to another host: create another AuthorizationServer"))]
 #[x_kube(validation = ("self.issuer.startsWith('https://') || self.?allowPlainHttp.orValue(false)", "issuer must be an https URL; allowPlainHttp permits http inside a mesh or on loopback"))]
+#[x_kube(validation = ("!has(self.backend.keycloak) || self.backend.keycloak.url.startsWith('https://') || self.?allowPlainHttp.orValue(false)", "backend.keycloak.url must be an https URL; allowPlainHttp permits http inside a mesh or on loopback"))]
+#[x_kube(validation = ("!has(self.backend.hydra) || self.backend.hydra.adminUrl.startsWith('https://') || self.?allowPlainHttp.orValue(false)", "backend.hydra.adminUrl must be an https URL; allowPlainHttp permits http inside a mesh or on loopback"))]
 #[x_kube(validation = ("!has(self.tls) || !self.issuer.startsWith('http://')", "tls has no meaning for an http issuer"))]
 pub struct AuthorizationServerSpec {
     /// The issuer identifier, exactly as its metadata document says it (RFC 8414 section 2).
@@ -60,33 +63,45 @@ pub struct AuthorizationServerSpec {
     /// What revocation has to show.
     #[serde(default)]
     pub revocation: Revocation,
+    /// Looking for clients of this installation that no ledger entry claims, where the server can list them.
+    #[serde(default)]
+    pub orphan_sweep: OrphanSweep,
+}
+
+/// Looking for clients of this installation that no ledger entry claims.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OrphanSweep {
+    /// How often; `0s` is never but by the annotation oauthclient.dev/sweep.
+    pub every: Span,
+    /// How long an orphan is only reported before it is revoked.
+    pub grace: Span,
+    /// What becomes of orphans.
+    pub action: OrphanAction,
+    /// Revoke does nothing, loudly, while more than this share (percent) of all clients is unclaimed: that is what a
+    /// lost ledger looks like.
+    #[schemars(range(min = 0, max = 100))]
+    pub most_unclaimed_percent: u8,
+}
+
+impl Default for OrphanSweep {
+    fn default() -> Self {
+        Self { every: "1h".into(), grace: "24h".into(), action: OrphanAction::Report, most_unclaimed_percent: 20 }
+    }
+}
+
+/// What becomes of orphans.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OrphanAction {
+    /// They are reported.
+    #[default]
+    Report,
+    /// They are reported, and revoked after the grace.
+    Revoke,
 }
 
 fn default_access_token_lifetime() -> Span {
     "1h".into()
-}
-
-/// How clients are registered: exactly one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("has(self.dynamicRegistration)", "backend needs exactly one way to register: dynamicRegistration"))]
-pub struct Backend {
-    /// Dynamic client registration (RFC 7591) and its management (RFC 7592).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dynamic_registration: Option<DynamicRegistration>,
-}
-
-/// Dynamic client registration (RFC 7591).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct DynamicRegistration {
-    /// The initial access token that allows registering, where the server wants one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub initial_access_token: Option<SecretKeyRef>,
-    /// A software statement (RFC 7591 section 2.3) to send along.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16384))]
-    pub software_statement: Option<String>,
 }
 
 /// Certificate checks.
@@ -180,10 +195,44 @@ pub struct AuthorizationServerStatus {
     /// When discovery first failed since it last worked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreachable_since: Option<DateTime<Utc>>,
-    /// Ready, PlainHttp.
+    /// What the last survey of the server's clients found, where the server can list them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub survey: Option<Survey>,
+    /// Ready, PlainHttp, Orphans.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// What a survey of the server's clients found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Survey {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// How many clients carry this installation's marker.
+    pub clients: u32,
+    /// How many of them no live ledger entry claims.
+    pub unclaimed: u32,
+    /// The oldest of those, at most 50.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orphans: Vec<Orphan>,
+}
+
+/// A client with this installation's marker that no live ledger entry claims.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Orphan {
+    /// Its client_id.
+    pub client_id: String,
+    /// The ledger entry that its marker names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<String>,
+    /// When it was first seen without an entry; the grace counts from here.
+    pub since: DateTime<Utc>,
+    /// When the server says that it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<DateTime<Utc>>,
 }
 
 /// The server's endpoints and identity (RFC 8414 section 2).

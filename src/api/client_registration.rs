@@ -5,7 +5,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::authorization_server::{DynamicRegistration, EvidenceLevel, RequestLimits, ServerEndpoints};
+use super::authorization_server::{EvidenceLevel, RequestLimits, ServerEndpoints};
+use super::backend::Backend;
 use super::common::{Condition, JsonWebKeySet, Owner, PinnedWorkload, SigningAlg, Span, TokenEndpointAuthMethod};
 
 /// A ledger entry: one client at one authorization server. Written before the server is first called, kept
@@ -92,7 +93,7 @@ pub struct ServerSnapshot {
     /// Its endpoints.
     pub endpoints: ServerEndpoints,
     /// How clients are registered.
-    pub dynamic_registration: DynamicRegistration,
+    pub backend: Backend,
     /// PEM certificates to trust instead of the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle: Option<String>,
@@ -168,6 +169,8 @@ pub enum EndReason {
     Replaced,
     /// The server granted more than was asked.
     GrantedTooMuch,
+    /// The server no longer has the client, and it was not the operator who deleted it.
+    GoneAtServer,
 }
 
 impl EndReason {
@@ -185,6 +188,7 @@ impl EndReason {
             Self::RegistrationDeleted => "RegistrationDeleted",
             Self::Replaced => "Replaced",
             Self::GrantedTooMuch => "GrantedTooMuch",
+            Self::GoneAtServer => "GoneAtServer",
         }
     }
 }
@@ -257,6 +261,10 @@ pub struct ClientRegistrationStatus {
     /// Hash of the request that the server last took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<String>,
+    /// Until then a registration request without an answer may still take effect; a revocation before is repeated
+    /// after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settles_at: Option<DateTime<Utc>>,
     /// A change that the server did not take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_change: Option<FailedChange>,
@@ -342,6 +350,19 @@ pub struct Deletion {
     /// HTTP status of that answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
+    /// True: it was an admin API that said 404, and it still answered for its realm: there is no such client.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub absent: bool,
+    /// When it was repeated, after a registration request without an answer could no longer take effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeated_at: Option<DateTime<Utc>>,
+}
+
+impl Deletion {
+    /// Whether the server took it, or says that there is no such client where that can be believed.
+    pub fn is_taken(&self) -> bool {
+        self.status.is_some_and(|s| (200..300).contains(&s) || (s == 404 && self.absent))
+    }
 }
 
 /// How a revocation is known: what was asked and what was answered.

@@ -2,11 +2,13 @@
 //! nothing else. `crds/` is generated from here; every doc comment on a field is what `kubectl explain` prints.
 
 mod authorization_server;
+mod backend;
 mod client_registration;
 mod common;
 mod oauth_client;
 
 pub use authorization_server::*;
+pub use backend::*;
 pub use client_registration::*;
 pub use common::*;
 pub use oauth_client::*;
@@ -37,3 +39,7 @@ pub const SERVER_LABEL: &str = "oauthclient.dev/authorization-server";
 pub const INSTALLATION_LABEL: &str = "oauthclient.dev/installation";
 /// Annotation on a tenant's Secret: checksum of its data, for reloaders and to notice changes.
 pub const CHECKSUM_ANNOTATION: &str = "oauthclient.dev/checksum";
+/// Annotation on an `AuthorizationServer`: look for orphans at once; it clears itself.
+pub const SWEEP_ANNOTATION: &str = "oauthclient.dev/sweep";
+/// Annotation on an `OAuthClient`: rotate its credential at once; it clears itself.
+pub const ROTATE_ANNOTATION: &str = "oauthclient.dev/rotate";

@@ -55,7 +55,7 @@ impl fmt::Debug for Answer {
             .field("retry_after", &self.retry_after)
             .field("date", &self.date)
             .field("body", &self.body.as_ref().map(|body| format!("{} bytes", body.len())))
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -26,7 +26,7 @@ fn line(text: &str) -> Option<String> {
     let bare = text.trim_start();
     let indent = &text[..text.len() - bare.len()];
     match bare {
-        "format: uint16" | "format: uint32" => None,
+        "format: uint8" | "format: uint16" | "format: uint32" => None,
         "y:" | "n:" => Some(format!("{indent}\"{}\":\n", &bare[..1])),
         _ => Some(format!("{text}\n")),
     }

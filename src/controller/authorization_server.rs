@@ -1,5 +1,7 @@
 //! The server controller: what is known of an authorization server, and holding it while clients live there.
 
+mod survey;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,7 +19,7 @@ use super::stream::{self, Target};
 use super::{Context, Error, again, at, doing, measured, write_status};
 use crate::api::{
     AuthorizationServer, AuthorizationServerStatus, Capabilities, ClientRegistration, SERVER_FINALIZER, SERVER_LABEL,
-    ServerEndpoints,
+    SWEEP_ANNOTATION, ServerEndpoints,
 };
 use crate::authorization_server::discovery::discover;
 use crate::domain::conditions::{self, say};
@@ -27,6 +29,8 @@ use crate::domain::{backoff, names};
 const EVERY: Duration = Duration::from_secs(3600);
 /// The longest a pass may take.
 const PASS: Duration = Duration::from_secs(60);
+/// How soon one is whose admin API said no.
+const SOON: Duration = Duration::from_secs(30);
 
 /// When each server was looked at, of which generation, and when that is due again: its clients come and go meanwhile.
 #[derive(Default)]
@@ -109,17 +113,23 @@ async fn pass(server: &AuthorizationServer, ctx: &Context) -> Result<Action, Err
         return Ok(Action::requeue(Duration::ZERO));
     }
     let now = ctx.clock.now();
-    if let Some(next) = ctx.looked.due(server, now) {
+    let asked = server.annotations().contains_key(SWEEP_ANNOTATION);
+    if let Some(next) = ctx.looked.due(server, now).filter(|_| !asked) {
         return Ok(at(Some(next), now));
     }
+    if asked {
+        // Cleared first: what is asked for meanwhile is done once more.
+        let patch = json!({"metadata": {"annotations": {SWEEP_ANNOTATION: null}}});
+        api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await.map_err(doing("clear the sweep"))?;
+    }
     let fresh = api.get(&name).await.map_err(doing("read a server"))?;
-    let (status, next) = look_at(ctx, &fresh).await?;
+    let (status, next) = look_at(ctx, &fresh, asked).await?;
     if fresh.status.as_ref() != Some(&status) {
         let mut changed = fresh;
         changed.status = Some(status);
         write_status(&api, &name, &changed).await?;
     }
-    ctx.looked.at(&server, now + next);
+    ctx.looked.at(server, now + next);
     Ok(Action::requeue(next))
 }
 
@@ -128,7 +138,11 @@ async fn entries(ctx: &Context, server: &str) -> Result<Vec<ClientRegistration>,
     Ok(ctx.ledger().list(&labelled).await.map_err(doing("list the ledger"))?.items)
 }
 
-async fn look_at(ctx: &Context, server: &AuthorizationServer) -> Result<(AuthorizationServerStatus, Duration), Error> {
+async fn look_at(
+    ctx: &Context,
+    server: &AuthorizationServer,
+    asked: bool,
+) -> Result<(AuthorizationServerStatus, Duration), Error> {
     let now = ctx.clock.now();
     let spec = &server.spec;
     let generation = server.metadata.generation;
@@ -138,6 +152,7 @@ async fn look_at(ctx: &Context, server: &AuthorizationServer) -> Result<(Authori
         Ok(http) => discover(&http, &spec.issuer).await.map_err(|e| (e.reason(), e.to_string())),
         Err(error) => Err(("InvalidTls", error.to_string())),
     };
+    let mut withheld = None;
     let mut status = before.clone();
     status.observed_generation = generation;
     let (ready, next) = match found {
@@ -147,13 +162,13 @@ async fn look_at(ctx: &Context, server: &AuthorizationServer) -> Result<(Authori
                 Some(e.spec.server.generation) == generation
                     && e.state().possible_orphan.is_some_and(|p| p.unmanageable)
             });
+            let registration = metadata.registration_endpoint.is_some() || spec.backend.chooses_id();
             status.capabilities = Some(Capabilities {
-                registration: metadata.registration_endpoint.is_some(),
+                registration,
                 management: !unmanageable,
                 token_endpoint_auth_methods: metadata.token_endpoint_auth_methods_supported,
                 grant_types: metadata.grant_types_supported,
             });
-            let registration = metadata.registration_endpoint.is_some();
             status.metadata = Some(ServerEndpoints {
                 token_endpoint: metadata.token_endpoint,
                 registration_endpoint: metadata.registration_endpoint,
@@ -193,7 +208,31 @@ async fn look_at(ctx: &Context, server: &AuthorizationServer) -> Result<(Authori
             (say("Ready", false, reason, message), wait)
         }
     };
+    let (ready, next) = if ready.status == Some(true) && survey::due(server, now, asked) {
+        // With the endpoints just read.
+        let known = AuthorizationServer { status: Some(status.clone()), ..server.clone() };
+        match survey::survey(ctx, &known, now).await {
+            Ok(found) => {
+                status.survey = Some(found.survey);
+                withheld = found.withheld;
+                (ready, next)
+            }
+            Err(why) => (say("Ready", false, "AdminApiRefused", why), SOON),
+        }
+    } else {
+        (ready, next)
+    };
+    let next = survey::next(&spec.orphan_sweep).map_or(next, |every| every.min(next));
     let mut said = vec![ready];
+    if let Some(survey) = status.survey.as_ref().filter(|s| s.unclaimed > 0) {
+        let message = withheld.unwrap_or_else(|| {
+            format!(
+                "{} of {} clients of this installation have no ledger entry; status.survey names the oldest",
+                survey.unclaimed, survey.clients
+            )
+        });
+        said.push(say("Orphans", true, "Unclaimed", message));
+    }
     if spec.allow_plain_http {
         said.push(say("PlainHttp", true, "Allowed", "allowPlainHttp is set: credentials may travel unencrypted"));
     }

@@ -4,6 +4,7 @@
 //! authorization servers about clients; the server controller discovers them.
 
 pub mod authorization_server;
+mod backends;
 pub mod client;
 pub mod faults;
 pub mod proof;

@@ -251,9 +251,7 @@ fn refusal(o: &Observed, current: Option<&ClientRegistration>) -> Option<Refusal
     if !spec.audiences.is_empty() {
         return refused(
             "AudiencesUnsupported",
-            format!(
-                "AuthorizationServer {server_name} registers by RFC 7591, which cannot restrict audiences; remove spec.audiences"
-            ),
+            format!("audiences cannot be restricted at AuthorizationServer {server_name}; remove spec.audiences"),
         );
     }
     if spec.jwks.is_some() && server.spec.revocation.least_evidence == Some(EvidenceLevel::Proven) {
@@ -289,7 +287,7 @@ fn refusal(o: &Observed, current: Option<&ClientRegistration>) -> Option<Refusal
             format!("AuthorizationServer {server_name} is not ready: {why}"),
         );
     };
-    if metadata.registration_endpoint.is_none() {
+    if metadata.registration_endpoint.is_none() && !server.spec.backend.chooses_id() {
         return refused(
             "RegistrationUnsupported",
             format!("AuthorizationServer {server_name} has no registration endpoint"),
@@ -393,7 +391,7 @@ fn serve(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Decisi
     }
     let trouble = match replacement(o, entry, replace, &wanted, now) {
         Ok(trouble) => trouble,
-        Err(step) => return step,
+        Err(step) => return *step,
     };
     match (&o.secret, entry.spec.request.jwks.is_some()) {
         (Published::UpToDate | Published::Outdated, true) => {

@@ -71,7 +71,7 @@ pub struct Grounds {
 
 /// Weighs the grounds. `Err` says why the client cannot be called gone at all: it still authenticates.
 pub fn weigh(grounds: &Grounds) -> Result<Evidence, String> {
-    let taken = grounds.deletion.status.is_some_and(|s| (200..300).contains(&s));
+    let taken = grounds.deletion.is_taken();
     let (asked_at, answered_at) = (grounds.deletion.asked_at, grounds.deletion.answered_at);
     let (level, statement) = match (&grounds.before, &grounds.after, &grounds.never_existed) {
         (Some(before), Some(after), Some(control)) => match verdict(after, &before.answer, control) {
@@ -143,7 +143,7 @@ mod tests {
     fn grounds() -> Grounds {
         Grounds {
             before: Some(Acceptance { method: "Revocation".into(), answer: answer(0, 200, None) }),
-            deletion: Deletion { asked_at: None, answered_at: Some(at(5)), status: Some(204) },
+            deletion: Deletion { answered_at: Some(at(5)), status: Some(204), ..Deletion::default() },
             after: Some(answer(5, 401, Some("invalid_client"))),
             never_existed: Some(answer(5, 401, Some("invalid_client"))),
             same_server: true,
@@ -160,6 +160,14 @@ mod tests {
         };
         assert_eq!(with(|g| g.deletion.status = Some(401)), Ok(EvidenceLevel::Unverifiable));
         assert_eq!(with(|g| g.deletion.status = Some(404)), Ok(EvidenceLevel::Unverifiable));
+        assert_eq!(
+            with(|g| {
+                g.deletion.status = Some(404);
+                g.deletion.absent = true;
+            }),
+            Ok(EvidenceLevel::Proven),
+            "an admin API that still answers for its realm is believed"
+        );
         assert_eq!(with(|g| g.deletion.answered_at = Some(at(11))), Ok(EvidenceLevel::ServerConfirmed));
         assert_eq!(
             with(|g| g.after = Some(answer(5, 401, Some("unauthorized_client")))),
@@ -189,7 +197,8 @@ mod tests {
     #[test]
     fn a_lost_answer_to_the_deletion_is_made_up_for_by_the_servers_identity() {
         let mut g = grounds();
-        g.deletion = Deletion { asked_at: Some(at(5)), answered_at: Some(at(6)), status: Some(401) };
+        g.deletion =
+            Deletion { asked_at: Some(at(5)), answered_at: Some(at(6)), status: Some(401), ..Deletion::default() };
         assert_eq!(weigh(&g).unwrap().level, EvidenceLevel::Proven);
         g.same_server = false;
         assert_eq!(weigh(&g).unwrap().level, EvidenceLevel::Unverifiable);

@@ -12,5 +12,6 @@ pub mod lifetime;
 pub mod names;
 pub mod registration;
 pub mod request;
+pub mod survey;
 pub mod transition;
 pub mod workload;

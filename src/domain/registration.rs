@@ -50,6 +50,19 @@ pub struct Pass {
     pub same_server: Option<bool>,
     /// The deletion was asked for in this pass, with a conclusive answer (in the status).
     pub deleted: bool,
+    /// Whether the server has the client, where that can be looked up.
+    pub found: Option<Found>,
+}
+
+/// What the server says of the client, looked up by its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// It is there, and carries our marker.
+    Ours,
+    /// A client of this id is there, without our marker.
+    Foreign,
+    /// An admin API that answers for its realm says that there is none.
+    Gone,
 }
 
 /// Everything known of an entry.
@@ -72,6 +85,8 @@ pub struct Observed {
 /// The next thing to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
+    /// Where the caller chooses the client_id: make the credential, and store it.
+    Prepare,
     /// Put on record that the server is about to be asked.
     RecordAttempt,
     /// Register, and store what comes back before anything else.
@@ -88,6 +103,8 @@ pub enum Step {
     RecordEnd(End),
     /// Try the credential before deleting: the last acceptance is too old.
     ProbeBefore,
+    /// Ask an admin API whether it has the client.
+    LookUp,
     /// Ask the server to delete the client.
     Delete,
     /// Try the credential and a control after the deletion.
@@ -96,6 +113,9 @@ pub enum Step {
     Identify,
     /// Put the end of the end on record.
     RecordFinal(Phase, Option<Evidence>),
+    /// Put on record that the client is gone, and that a registration request without an answer may bring it back
+    /// until then.
+    RecordUnsettled(DateTime<Utc>, Evidence),
     /// Put on record that this did not prove the end; try again later.
     RecordDebt(String, Option<Evidence>),
     /// Let the entry and its management Secret go.
@@ -112,11 +132,13 @@ impl Step {
     pub fn asks_the_server(&self) -> bool {
         matches!(
             self,
-            Self::RecordAttempt
+            Self::Prepare
+                | Self::RecordAttempt
                 | Self::Register
                 | Self::Prove
                 | Self::Update
                 | Self::ProbeBefore
+                | Self::LookUp
                 | Self::Delete
                 | Self::ProbeAfter
                 | Self::Identify
@@ -187,6 +209,8 @@ fn live(o: &Observed, now: DateTime<Utc>) -> Step {
         Management::Absent if s.attempted_at.is_none() && o.circumstances.client == ClientState::NotWatched => {
             at_expiry
         }
+        // The same id again, whatever became of an earlier request: it is the same client.
+        Management::Absent if o.spec.server.backend.chooses_id() => Step::Prepare,
         Management::Absent => match s.attempted_at {
             None => match o.spec.not_before.filter(|t| *t > now) {
                 Some(t) => Step::Wait { until: Some(t.min(o.spec.expires_at)) },
@@ -208,6 +232,9 @@ fn live(o: &Observed, now: DateTime<Utc>) -> Step {
                 });
             }
             if s.registered_at.is_none() {
+                if o.spec.server.backend.chooses_id() && *applied != wanted {
+                    return if o.pass.attempt_recorded { Step::Register } else { Step::RecordAttempt };
+                }
                 let shown = s.acceptance.is_some() || o.pass.nothing_separates || !has_credential;
                 return if shown { Step::RecordRegistered } else { Step::Prove };
             }
@@ -236,6 +263,8 @@ fn revoke(o: &Observed, now: DateTime<Utc>) -> Step {
                 None => Step::RecordFinal(Phase::Cancelled, None),
                 // The end came between putting the attempt on record and asking: nothing was asked.
                 Some(_) if o.pass.attempt_recorded => Step::RecordFinal(Phase::Cancelled, None),
+                // Its id is known all the same.
+                Some(_) if o.spec.server.backend.chooses_id() => Step::Prepare,
                 Some(_) if s.registered_at.is_none() => Step::RecordPossibleOrphan,
                 Some(_) => Step::RecordDebt(
                     "the management Secret is gone: nothing is left to revoke the client by; delete it at the server"
@@ -247,8 +276,33 @@ fn revoke(o: &Observed, now: DateTime<Utc>) -> Step {
         Management::Present { has_credential, .. } => *has_credential,
     };
     let deletion = s.deletion.clone().unwrap_or_default();
-    let taken = deletion.status.is_some_and(|c| (200..300).contains(&c));
-    if !taken && !o.pass.deleted {
+    let settles_at = settles_at(o);
+    if o.spec.server.backend.chooses_id() && s.registered_at.is_none() && s.acceptance.is_none() && !deletion.is_taken()
+    {
+        match o.pass.found {
+            // Nothing was asked for yet.
+            _ if s.attempted_at.is_none() || (o.pass.attempt_recorded && s.settles_at.is_none()) => {
+                return Step::RecordFinal(Phase::Cancelled, None);
+            }
+            None => return Step::LookUp,
+            Some(Found::Ours) => {}
+            Some(Found::Gone | Found::Foreign) => {
+                return match settles_at.filter(|t| *t > now) {
+                    Some(t) => Step::Wait { until: Some(t) },
+                    None => Step::RecordFinal(Phase::Cancelled, None),
+                };
+            }
+        }
+    }
+    if let (Some(settled), Some(found)) = (settles_at, &s.evidence)
+        && found.level >= o.spec.server.least_evidence
+        && deletion.is_taken()
+    {
+        return again(o, settled, found.clone(), has_credential, now);
+    }
+    // An admin API can be asked again where it did not come to an end.
+    let once_more = o.spec.server.backend.chooses_id() && s.retry.is_some();
+    if (!deletion.is_taken() || once_more) && !o.pass.deleted {
         return before_deleting(o, now);
     }
     let can_probe = has_credential && s.acceptance.is_some();
@@ -271,7 +325,10 @@ fn revoke(o: &Observed, now: DateTime<Utc>) -> Step {
         same_server: o.pass.same_server.unwrap_or_default(),
     };
     match evidence::weigh(&grounds) {
-        Ok(found) if found.level >= o.spec.server.least_evidence => Step::RecordFinal(Phase::Revoked, Some(found)),
+        Ok(found) if found.level >= o.spec.server.least_evidence => match settles_at.filter(|t| *t > now) {
+            Some(t) => Step::RecordUnsettled(t, found),
+            None => Step::RecordFinal(Phase::Revoked, Some(found)),
+        },
         Ok(found) => Step::RecordDebt(found.statement.clone(), Some(found)),
         Err(why) => Step::RecordDebt(why, None),
     }
@@ -283,12 +340,41 @@ fn refused_as_unknown(accepted: Option<&Acceptance>, after: Option<&(ProbeRecord
     })
 }
 
+/// Until when a registration request without an answer may still take effect. Only where the caller chooses the id does
+/// that matter here: elsewhere such an entry is a possible orphan, and another one is made.
+fn settles_at(o: &Observed) -> Option<DateTime<Utc>> {
+    let s = &o.status;
+    if !o.spec.server.backend.chooses_id() {
+        return None;
+    }
+    let unanswered = s.attempted_at.filter(|_| s.registered_at.is_none());
+    let span = o.spec.server.settle_for.delta().unwrap_or(TimeDelta::minutes(15));
+    s.settles_at.max(unanswered.map(|t| t + span))
+}
+
+/// The client is gone, and a late registration request can have brought it back: once that is past, delete and look
+/// again.
+fn again(o: &Observed, settled: DateTime<Utc>, found: Evidence, has_credential: bool, now: DateTime<Utc>) -> Step {
+    let before = o.status.acceptance.as_ref().filter(|_| has_credential);
+    if now < settled {
+        Step::Wait { until: Some(settled) }
+    } else if !o.pass.deleted {
+        Step::Delete
+    } else if before.is_some() && o.pass.after.is_none() {
+        Step::ProbeAfter
+    } else if before.is_none() || refused_as_unknown(before, o.pass.after.as_ref()) {
+        Step::RecordFinal(Phase::Revoked, Some(found))
+    } else {
+        Step::RecordDebt("the client came back by a late registration request, and is not gone yet".into(), None)
+    }
+}
+
 /// Whether the answers alone prove the end, so that the server need not be asked who it is.
 fn proven_without_identity(o: &Observed) -> bool {
     let s = &o.status;
     let deletion = s.deletion.clone().unwrap_or_default();
-    let taken = deletion.status.is_some_and(|c| (200..300).contains(&c));
-    taken && s.acceptance.as_ref().zip(deletion.answered_at).is_some_and(|(a, at)| at - a.answer.at <= evidence::FRESH)
+    deletion.is_taken()
+        && s.acceptance.as_ref().zip(deletion.answered_at).is_some_and(|(a, at)| at - a.answer.at <= evidence::FRESH)
 }
 
 /// Whether a credential that was accepted once has to be tried again before its client is deleted.

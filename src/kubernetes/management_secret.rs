@@ -9,6 +9,7 @@ use kube::api::ObjectMeta;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::api::{MANAGED_BY_LABEL, MANAGER, RegistrationRequest, SECRET_FINALIZER};
+use crate::authorization_server::keys::ClientKey;
 use crate::authorization_server::{Granted, Management, RegistrationAccess};
 use crate::domain::request::Grant;
 
@@ -28,6 +29,13 @@ pub struct Stored {
     pub applied: String,
     /// What the server granted.
     pub grant: Grant,
+}
+
+impl Stored {
+    /// The client's key, where it has one of ours.
+    pub fn key(&self) -> Option<ClientKey> {
+        self.private_key.as_ref().and_then(|pem| ClientKey::from_pem(pem).ok())
+    }
 }
 
 /// A server's words as the decision takes them. Scopes of one that names none are those asked for (RFC 7591 section

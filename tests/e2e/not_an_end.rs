@@ -215,8 +215,8 @@ fn a_workload_kind_that_is_not_served(w: &World, _: &Proxy) {
 
 /// Serves the only version of a kind, or no longer.
 fn served(w: &World, kind: &str, served: bool, path: &str) {
-    let patch = json!([{"op": "replace", "path": "/spec/versions/0/served", "value": served}]);
-    w.kubectl(&["patch", "crd", kind, "--type=json", "-p", &patch.to_string()]);
+    let change = json!([{"op": "replace", "path": "/spec/versions/0/served", "value": served}]);
+    w.kubectl(&["patch", "crd", kind, "--type=json", "-p", &change.to_string()]);
     w.until(&format!("{path} is served: {served}"), || w.try_kubectl(&["get", "--raw", path]).is_ok() == served);
 }
 

@@ -162,11 +162,12 @@ fn a_tenant_has_its_own_clients_and_no_more(w: &World) {
         "apiVersion": "oauthclient.dev/v1alpha1", "kind": "OAuthClient", "name": "c", "uid": uid,
         "blockOwnerDeletion": true,
     });
-    let owned = json!({
+    let dependent = json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": "owned", "namespace": w.namespace, "ownerReferences": [owner]},
     });
-    let refused = w.bed.kubectl_with(&["create", "-f", "-", &tenant], Some(&owned.to_string())).expect_err("refused");
+    let refused =
+        w.bed.kubectl_with(&["create", "-f", "-", &tenant], Some(&dependent.to_string())).expect_err("refused");
     assert!(refused.contains("blockOwnerDeletion"), "{refused}");
     w.try_kubectl(&["delete", "oauthclient/c", "--timeout=60s", &tenant]).expect("a tenant deletes its client");
     assert!(w.live().is_empty());

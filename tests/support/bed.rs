@@ -45,7 +45,8 @@ impl Bed {
         bed.kubectl(&["create", reader[0], reader[1]]);
         let account = format!("--serviceaccount=default:{}", reader[1]);
         bed.kubectl(&["create", "clusterrolebinding", reader[1], "--clusterrole=cluster-admin", &account]);
-        bed.token = bed.kubectl(&["create", "token", reader[1], "--duration=6h"]).trim().to_owned();
+        let token = bed.kubectl(&["create", "token", reader[1], "--duration=6h"]);
+        token.trim().clone_into(&mut bed.token);
         // The garbage collector looks for new kinds every half minute; a restart makes it look now.
         let done = Command::new(&testbed).args(["restart", "kube-controller-manager", "--dir"]).arg(&bed.dir).status();
         assert!(done.is_ok_and(|s| s.success()));

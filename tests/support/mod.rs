@@ -5,6 +5,7 @@
 pub mod audit;
 mod bed;
 pub mod credentials;
+pub mod keycloak;
 mod operator;
 mod process;
 mod provider;

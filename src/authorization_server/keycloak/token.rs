@@ -199,7 +199,7 @@ fn nothing_done(why: String, retry_after: Option<Duration>) -> CallError {
 fn useful_for(expires_in: &Value) -> Duration {
     // Longer than an hour, and somebody may have taken the operator's rights away meanwhile.
     let lifetime = expires_in.as_u64().map_or(UNTOLD, |seconds| Duration::from_secs(seconds.min(3600)));
-    lifetime - MARGIN.min(lifetime / 2)
+    lifetime.saturating_sub(MARGIN.min(lifetime / 2))
 }
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use serde_json::json;
 use super::observe::View;
 use crate::api::{
     AuthorizationServer, CLIENT_FINALIZER, CLIENT_NAME_LABEL, CLIENT_NAMESPACE_LABEL, CLIENT_UID_LABEL, ClientRef,
-    ClientRegistration, ClientRegistrationSpec, ENTRY_FINALIZER, End, EndReason, EvidenceLevel, MANAGED_BY_LABEL,
-    MANAGER, OAuthClient, PinnedWorkload, SERVER_LABEL, ServerSnapshot,
+    ClientRegistration, ClientRegistrationSpec, ENTRY_FINALIZER, End, EndReason, MANAGED_BY_LABEL, MANAGER,
+    OAuthClient, PinnedWorkload, SERVER_LABEL,
 };
-use crate::controller::{Context, Error, doing, faults};
+use crate::controller::{Context, Error, doing, faults, servers};
 use crate::domain::client::Step;
 use crate::domain::{names, request, transition};
 use crate::kubernetes::look::is_conflict;
@@ -191,7 +191,7 @@ fn entry(
         generation: client.metadata.generation.unwrap_or_default(),
         owner: client.spec.owner.clone(),
         purpose: client.spec.purpose.clone(),
-        server: snapshot(client, server),
+        server: servers::snapshot(server, client.spec.jwks.is_some()),
         request: request::of(&client.spec),
         workload,
         first_registered_at: times.first_registered_at,
@@ -208,24 +208,5 @@ fn entry(
         },
         spec,
         status: None,
-    }
-}
-
-fn snapshot(client: &OAuthClient, server: &AuthorizationServer) -> ServerSnapshot {
-    let spec = &server.spec;
-    let own_key = client.spec.jwks.is_some();
-    let least = if own_key { EvidenceLevel::ServerConfirmed } else { EvidenceLevel::Proven };
-    ServerSnapshot {
-        name: server.name_any(),
-        generation: server.metadata.generation.unwrap_or_default(),
-        issuer: spec.issuer.clone(),
-        endpoints: server.status.as_ref().and_then(|s| s.metadata.clone()).unwrap_or_default(),
-        dynamic_registration: spec.backend.dynamic_registration.clone().unwrap_or_default(),
-        ca_bundle: spec.tls.as_ref().map(|t| t.ca_bundle.clone()),
-        allow_plain_http: spec.allow_plain_http,
-        limits: spec.limits.clone(),
-        access_token_lifetime: spec.access_token_lifetime.clone(),
-        settle_for: spec.revocation.settle_for.clone(),
-        least_evidence: spec.revocation.least_evidence.unwrap_or(least),
     }
 }

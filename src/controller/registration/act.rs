@@ -3,7 +3,7 @@
 use super::observe::Work;
 use super::say::{audit, failed, orphan};
 use super::{probe, record, register, revoke, update};
-use crate::api::Phase;
+use crate::api::{Phase, Retry};
 use crate::controller::{Context, Error, faults};
 use crate::domain::registration::{Step, deletion_follows};
 
@@ -11,7 +11,11 @@ use crate::domain::registration::{Step, deletion_follows};
 pub async fn act(ctx: &Context, work: &mut Work, step: Step) -> Result<(), Error> {
     let now = ctx.clock.now();
     match step {
+        Step::Prepare => register::prepare(ctx, work).await?,
         Step::RecordAttempt => {
+            if work.observed.status.attempted_at.is_some() {
+                work.observed.status.settles_at = register::settles_at(work, now);
+            }
             work.observed.status.phase = Phase::Registering;
             work.observed.status.attempted_at = Some(now);
             faults::point("before-attempt");
@@ -61,6 +65,7 @@ pub async fn act(ctx: &Context, work: &mut Work, step: Step) -> Result<(), Error
             }
         }
         Step::ProbeBefore => probe::probe_before(ctx, work).await?,
+        Step::LookUp => revoke::look_up(ctx, work).await?,
         Step::Delete => revoke::delete(ctx, work).await?,
         Step::ProbeAfter => probe::probe_after(ctx, work).await?,
         Step::Identify => revoke::identify(ctx, work).await?,
@@ -78,6 +83,16 @@ pub async fn act(ctx: &Context, work: &mut Work, step: Step) -> Result<(), Error
             faults::point("after-final");
             audit(work, if phase == Phase::Revoked { "revoked" } else { "cancelled" });
             ctx.metrics.revoked(&work.entry, now);
+        }
+        Step::RecordUnsettled(until, found) => {
+            let s = &mut work.observed.status;
+            s.evidence = Some(found);
+            let why = format!(
+                "gone; a registration request without an answer may bring it back until {}, then it is deleted once more",
+                until.to_rfc3339()
+            );
+            s.retry = Some(Retry { failures: 0, next_at: until, last_error: why });
+            record::status(ctx, work, now).await?;
         }
         Step::RecordDebt(why, found) => {
             work.observed.status.evidence = found;

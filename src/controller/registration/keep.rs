@@ -34,6 +34,12 @@ pub async fn new(ctx: &Context, name: &str, stored: &Stored) -> Result<(), kube:
     }
 }
 
+/// Stores a credential before the server hears of it. One that is there already was made by a pass that is forgotten:
+/// the next pass reads it.
+pub async fn prepared(ctx: &Context, name: &str, stored: &Stored) -> Result<(), kube::Error> {
+    secrets(ctx).create(&PostParams::default(), &management_secret::build(name, stored)).await.map(|_| ())
+}
+
 /// Stores what a change brought: a rotated token is in hand, and the old one is dead.
 pub async fn changed(ctx: &Context, name: &str, stored: &Stored) -> Result<(), kube::Error> {
     let secrets = secrets(ctx);

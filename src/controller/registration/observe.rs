@@ -84,7 +84,12 @@ pub async fn observe(ctx: &Context, entry: ClientRegistration) -> Work {
 pub fn management(entry: &ClientRegistration, stored: &Stored) -> Management {
     Management::Present {
         client_id: stored.management.client_id.clone(),
-        applied: stored.applied.clone(),
+        // Where the credential is stored before the server hears of it, what the server took is in the entry.
+        applied: if stored.applied.is_empty() {
+            entry.state().applied.unwrap_or_default()
+        } else {
+            stored.applied.clone()
+        },
         granted: stored.grant.clone(),
         has_credential: proof::credential(&entry.spec, stored).is_some(),
     }

@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+
 use super::observe::{Work, management};
 use super::say::{audit, failed, orphan, said};
 use super::{keep, record, server};
-use crate::api::{Phase, Rejection, SigningAlg};
-use crate::authorization_server::dynamic_registration::DynamicRegistration;
+use crate::api::{Phase, Rejection, SigningAlg, TokenEndpointAuthMethod};
 use crate::authorization_server::keys::{self, ClientKey};
-use crate::authorization_server::{Backend, RegisterError, Registered};
+use crate::authorization_server::{Backend, Chosen, Management, RegisterError, Registered};
 use crate::controller::{Context, Error, doing, faults};
-use crate::domain::request;
+use crate::domain::request::{self, Grant};
 use crate::kubernetes::management_secret::{self, Stored};
 
 async fn make_key(alg: SigningAlg) -> Result<ClientKey, String> {
@@ -22,45 +25,102 @@ async fn make_key(alg: SigningAlg) -> Result<ClientKey, String> {
     made.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
 }
 
+/// Where the caller chooses the id: makes the credential and stores it, before the server hears of it.
+pub(super) async fn prepare(ctx: &Context, work: &mut Work) -> Result<(), Error> {
+    let request = &work.observed.spec.request;
+    let prepared = async {
+        let backend = server::for_managing(ctx, work).await?;
+        let chosen = backend.chosen_id(&server::mark(work)).ok_or("this server chooses client ids by itself")?;
+        let key = match request.signing_alg {
+            None => None,
+            Some(alg) => Some(make_key(alg).await?),
+        };
+        Ok::<_, String>((chosen, key))
+    };
+    let (client_id, key) = match prepared.await {
+        Ok(both) => both,
+        Err(why) => return not_registered(ctx, work, &why, None).await,
+    };
+    let by_secret = matches!(
+        request.token_endpoint_auth_method,
+        TokenEndpointAuthMethod::ClientSecretBasic | TokenEndpointAuthMethod::ClientSecretPost
+    );
+    let stored = Stored {
+        grant: Grant::default(),
+        management: Management { client_id, registration: None },
+        client_secret: by_secret.then(|| URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()).into()),
+        private_key: key.map(|k| k.private_key_pem),
+        applied: String::new(),
+    };
+    faults::point("before-prepare");
+    keep::prepared(ctx, &work.observed.name, &stored).await.map_err(doing("store a credential"))?;
+    faults::point("after-prepare");
+    taken(work, stored);
+    Ok(())
+}
+
 /// Registers the client.
 pub(super) async fn register(ctx: &Context, work: &mut Work) -> Result<(), Error> {
-    let prepared = match server::for_registering(ctx, work).await {
-        Ok(backend) => match work.observed.spec.request.signing_alg {
-            None => Ok((backend, None)),
-            Some(alg) => make_key(alg).await.map(|key| (backend, Some(key))),
-        },
-        Err(why) => Err(why),
+    let chooses_id = work.observed.spec.server.backend.chooses_id();
+    let ready = work.stored.clone().filter(|_| chooses_id);
+    let prepared = async {
+        let backend = server::for_registering(ctx, work).await?;
+        let key = match (&ready, work.observed.spec.request.signing_alg) {
+            (Some(stored), _) => stored.key(),
+            (None, Some(alg)) => Some(make_key(alg).await?),
+            (None, None) => None,
+        };
+        Ok::<_, String>((backend, key))
     };
-    let (backend, key) = match prepared {
+    let (backend, key) = match prepared.await {
         Ok(both) => both,
         Err(why) => return not_registered(ctx, work, &why, None).await,
     };
     let metadata = server::metadata(work, key.as_ref().map(ClientKey::public_jwks));
+    let chosen = ready.as_ref().map(|stored| Chosen {
+        client_id: stored.management.client_id.clone(),
+        client_secret: stored.client_secret.clone(),
+    });
     faults::point("before-post");
-    let outcome = backend.register(&metadata, None).await;
+    let outcome = backend.register(&metadata, chosen.as_ref()).await;
     faults::point("after-post");
     match outcome {
-        Ok(registered) => store(ctx, work, &backend, registered, key).await,
+        Ok(registered) => match ready {
+            // What it takes is stored already; that the server took it goes on record with the acceptance.
+            Some(stored) => {
+                let applied = request::hash(&work.observed.spec.request);
+                taken(
+                    work,
+                    Stored {
+                        grant: management_secret::grant(&registered.granted, &work.observed.spec.request),
+                        applied,
+                        ..stored
+                    },
+                );
+                Ok(())
+            }
+            None => store(ctx, work, &*backend, registered, key).await,
+        },
         Err(RegisterError::NoEffect { why, retry_after }) => not_registered(ctx, work, &why, retry_after).await,
         Err(RegisterError::Refused(refusal)) if matches!(refusal.status, 300..=399 | 401 | 403 | 404 | 405 | 429) => {
-            // The request may be fine: the token or the endpoint is not.
-            let token = matches!(refusal.status, 401 | 403);
-            let hint = if token { ". Check the AuthorizationServer's initialAccessToken" } else { "" };
+            // The request may be fine: the operator's credential or the endpoint is not.
+            let hint = match (refusal.status, chooses_id) {
+                (401 | 403, false) => ". Check the AuthorizationServer's initialAccessToken",
+                (401 | 403, true) => ". Check the operator's credential for this AuthorizationServer, and its rights",
+                _ => "",
+            };
             let why = format!("{refusal}{}{hint}", said(refusal.description.as_deref()));
             not_registered(ctx, work, &why, refusal.retry_after).await
         }
         Err(RegisterError::Refused(refusal)) => {
-            let now = ctx.clock.now();
             let message = format!("{refusal}{}", said(refusal.description.as_deref()));
-            let s = &mut work.observed.status;
-            s.phase = Phase::Rejected;
-            s.rejection = Some(Rejection { status: refusal.status, message: message.clone() });
-            s.retry = None;
-            record::status(ctx, work, now).await?;
-            audit(work, "refused");
-            Ok(())
+            rejected(ctx, work, refusal.status, message).await
         }
-        Err(RegisterError::Foreign { why }) => not_registered(ctx, work, &why, None).await,
+        Err(RegisterError::Foreign { why }) => rejected(ctx, work, 409, why).await,
+        Err(RegisterError::OutcomeUnknown { why }) if chooses_id => {
+            work.observed.status.settles_at = settles_at(work, ctx.clock.now());
+            failed(ctx, work, &why, None).await
+        }
         Err(RegisterError::OutcomeUnknown { why }) => orphan(ctx, work, why, false).await,
         Err(RegisterError::Unmanageable { why, client_id }) => {
             work.observed.status.client_id = client_id;
@@ -69,10 +129,37 @@ pub(super) async fn register(ctx: &Context, work: &mut Work) -> Result<(), Error
     }
 }
 
+/// Until when a request sent now may take effect.
+pub(super) fn settles_at(work: &Work, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    work.observed.spec.server.settle_for.delta().map(|span| now + span)
+}
+
+/// The server said no, and will again: there is no client.
+async fn rejected(ctx: &Context, work: &mut Work, status: u16, message: String) -> Result<(), Error> {
+    let now = ctx.clock.now();
+    let s = &mut work.observed.status;
+    s.phase = Phase::Rejected;
+    s.rejection = Some(Rejection { status, message });
+    s.retry = None;
+    record::status(ctx, work, now).await?;
+    audit(work, "refused");
+    Ok(())
+}
+
+/// What managing the client takes, from now on in this pass.
+fn taken(work: &mut Work, stored: Stored) {
+    work.observed.management = management(&work.entry, &stored);
+    work.stored = Some(stored);
+}
+
 /// The server was certainly not reached, or did nothing: the attempt is off the record.
 async fn not_registered(ctx: &Context, work: &mut Work, why: &str, after: Option<Duration>) -> Result<(), Error> {
-    work.observed.status.attempted_at = None;
-    work.observed.status.phase = Phase::Pending;
+    let s = &mut work.observed.status;
+    // An earlier request, whose outcome is not known, stays on record.
+    if s.settles_at.is_none() {
+        s.attempted_at = None;
+        s.phase = Phase::Pending;
+    }
     work.observed.pass.attempt_recorded = false;
     failed(ctx, work, why, after).await
 }
@@ -81,7 +168,7 @@ async fn not_registered(ctx: &Context, work: &mut Work, why: &str, after: Option
 async fn store(
     ctx: &Context,
     work: &mut Work,
-    backend: &DynamicRegistration,
+    backend: &dyn Backend,
     registered: Registered,
     key: Option<ClientKey>,
 ) -> Result<(), Error> {
@@ -99,7 +186,6 @@ async fn store(
         return Err(doing("store a registration")(error));
     }
     faults::point("after-store");
-    work.observed.management = management(&work.entry, &stored);
-    work.stored = Some(stored);
+    taken(work, stored);
     Ok(())
 }

@@ -3,14 +3,14 @@
 use super::observe::Work;
 use super::say::failed;
 use super::{record, server};
-use crate::authorization_server::{Backend, CallError, discovery};
+use crate::authorization_server::{CallError, discovery};
 use crate::controller::{Context, Error, faults};
-use crate::domain::registration::deletion_follows;
+use crate::domain::registration::{Found, deletion_follows};
 
 /// Asks for the deletion, with the intent on record before.
 pub(super) async fn delete(ctx: &Context, work: &mut Work) -> Result<(), Error> {
     let Some(stored) = work.stored.clone() else { return Ok(()) };
-    let backend = match server::for_managing(ctx, work) {
+    let backend = match server::for_managing(ctx, work).await {
         Ok(backend) => backend,
         Err(why) => return failed(ctx, work, &why, None).await,
     };
@@ -25,8 +25,8 @@ pub(super) async fn delete(ctx: &Context, work: &mut Work) -> Result<(), Error> 
     faults::point("after-delete");
     let now = ctx.clock.now();
     match outcome {
-        Ok(deleted) => answered(work, now, deleted.status),
-        Err(CallError::Refused(refusal)) => answered(work, now, refusal.status),
+        Ok(deleted) => answered(work, now, deleted.status, deleted.was_gone),
+        Err(CallError::Refused(refusal)) => answered(work, now, refusal.status, false),
         Err(CallError::Foreign { why }) => return failed(ctx, work, &why, None).await,
         Err(CallError::Inconclusive { why, may_have_acted, retry_after }) => {
             let deletion = work.observed.status.deletion.get_or_insert_default();
@@ -43,10 +43,37 @@ pub(super) async fn delete(ctx: &Context, work: &mut Work) -> Result<(), Error> 
     Ok(())
 }
 
-fn answered(work: &mut Work, now: chrono::DateTime<chrono::Utc>, status: u16) {
+fn answered(work: &mut Work, now: chrono::DateTime<chrono::Utc>, status: u16, absent: bool) {
     let deletion = work.observed.status.deletion.get_or_insert_default();
-    deletion.answered_at = Some(now);
-    deletion.status = Some(status);
+    if deletion.is_taken() {
+        // The evidence rests on the first time.
+        deletion.repeated_at = Some(now);
+    } else {
+        deletion.answered_at = Some(now);
+        deletion.status = Some(status);
+        deletion.absent = absent;
+    }
+}
+
+/// Looks the client up by its id, where the server can be asked like that.
+pub(super) async fn look_up(ctx: &Context, work: &mut Work) -> Result<(), Error> {
+    let Some(stored) = work.stored.clone() else { return Ok(()) };
+    let backend = match server::for_managing(ctx, work).await {
+        Ok(backend) => backend,
+        Err(why) => return failed(ctx, work, &why, None).await,
+    };
+    match backend.read(&stored.management, &work.observed.spec.installation).await {
+        Ok(found) => {
+            work.observed.pass.found = Some(match found {
+                crate::authorization_server::Found::There(_) => Found::Ours,
+                crate::authorization_server::Found::Foreign { .. } => Found::Foreign,
+                crate::authorization_server::Found::Gone => Found::Gone,
+            });
+            Ok(())
+        }
+        Err(CallError::Inconclusive { why, retry_after, .. }) => failed(ctx, work, &why, retry_after).await,
+        Err(error) => failed(ctx, work, &error.to_string(), None).await,
+    }
 }
 
 /// Finds out whether the server has the signing keys of the one that registered the client.

@@ -1,53 +1,25 @@
 //! The server that an entry is about, and what it is asked to register.
 
-use k8s_openapi::api::core::v1::Secret;
-use kube::api::Api;
+use std::sync::Arc;
 
 use super::observe::Work;
-use crate::authorization_server::dynamic_registration::DynamicRegistration;
-use crate::authorization_server::{ClientMetadata, Mark};
-use crate::controller::Context;
+use crate::authorization_server::{Backend, ClientMetadata, Mark};
+use crate::controller::{Context, backends};
 use crate::domain::names;
-use crate::kubernetes::look::explain;
 
 /// The server as registering needs it.
-pub(super) async fn for_registering(ctx: &Context, work: &Work) -> Result<DynamicRegistration, String> {
-    let server = &work.observed.spec.server;
-    let token = match &server.dynamic_registration.initial_access_token {
-        None => None,
-        Some(reference) => {
-            let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), &ctx.namespace);
-            let secret = secrets.get(&reference.secret_name).await.map_err(|e| {
-                format!(
-                    "read the initial access token in Secret {}/{}: {}",
-                    ctx.namespace,
-                    reference.secret_name,
-                    explain(&e)
-                )
-            })?;
-            let bytes = secret.data.unwrap_or_default().remove(&reference.key).ok_or_else(|| {
-                format!("Secret {}/{} has no key {}", ctx.namespace, reference.secret_name, reference.key)
-            })?;
-            let text = String::from_utf8(bytes.0).map_err(|_| "the initial access token is not text".to_owned())?;
-            Some(text.trim().to_owned().into())
-        }
-    };
-    Ok(DynamicRegistration {
-        initial_access_token: token,
-        software_statement: server.dynamic_registration.software_statement.clone(),
-        ..for_managing(ctx, work)?
-    })
+pub(super) async fn for_registering(ctx: &Context, work: &Work) -> Result<Arc<dyn Backend>, String> {
+    backends::open(ctx, &work.observed.spec.server, backends::Use::Registering).await
 }
 
-/// The server as changing and deleting need it: without what registering takes.
-pub(super) fn for_managing(ctx: &Context, work: &Work) -> Result<DynamicRegistration, String> {
-    let server = &work.observed.spec.server;
-    Ok(DynamicRegistration {
-        http: ctx.servers.of(server).map_err(|e| e.to_string())?,
-        registration_endpoint: server.endpoints.registration_endpoint.clone().unwrap_or_default(),
-        initial_access_token: None,
-        software_statement: None,
-    })
+/// The server as looking up, changing and deleting need it: without what registering takes besides.
+pub(super) async fn for_managing(ctx: &Context, work: &Work) -> Result<Arc<dyn Backend>, String> {
+    backends::open(ctx, &work.observed.spec.server, backends::Use::Managing).await
+}
+
+/// Whose client it is.
+pub(super) fn mark(work: &Work) -> Mark {
+    Mark { installation: work.observed.spec.installation.clone(), entry: work.observed.name.clone() }
 }
 
 /// What is asked for, with our marker.
@@ -55,7 +27,7 @@ pub(super) fn metadata(work: &Work, jwks: Option<serde_json::Value>) -> ClientMe
     let spec = &work.observed.spec;
     let r = &spec.request;
     ClientMetadata {
-        mark: Mark { installation: spec.installation.clone(), entry: work.observed.name.clone() },
+        mark: mark(work),
         client_name: names::marker(&spec.installation, &work.observed.name),
         scopes: r.scopes.clone(),
         grant_types: r.grant_types.clone(),

@@ -4,8 +4,7 @@ use super::observe::{Work, management};
 use super::say::{audit, failed, said};
 use super::{keep, record, server};
 use crate::api::FailedChange;
-use crate::authorization_server::keys::ClientKey;
-use crate::authorization_server::{Backend, CallError};
+use crate::authorization_server::CallError;
 use crate::controller::{Context, Error, doing, faults};
 use crate::domain::request;
 use crate::kubernetes::management_secret::{self, Stored};
@@ -14,11 +13,11 @@ use crate::kubernetes::management_secret::{self, Stored};
 pub(super) async fn update(ctx: &Context, work: &mut Work) -> Result<(), Error> {
     let Some(stored) = work.stored.clone() else { return Ok(()) };
     let wanted = request::hash(&work.observed.spec.request);
-    let backend = match server::for_managing(ctx, work) {
+    let backend = match server::for_managing(ctx, work).await {
         Ok(backend) => backend,
         Err(why) => return failed(ctx, work, &why, None).await,
     };
-    let jwks = stored.private_key.as_ref().and_then(|pem| ClientKey::from_pem(pem).ok()).map(|key| key.public_jwks());
+    let jwks = stored.key().map(|key| key.public_jwks());
     let metadata = server::metadata(work, jwks);
     faults::point("before-put");
     let outcome = backend.update(&stored.management, &metadata, stored.client_secret.as_ref()).await;
@@ -32,9 +31,12 @@ pub(super) async fn update(ctx: &Context, work: &mut Work) -> Result<(), Error> 
                 applied: wanted,
                 grant: management_secret::grant(&updated.granted, &work.observed.spec.request),
             };
-            keep::changed(ctx, &work.observed.name, &stored)
-                .await
-                .map_err(doing("store a rotated registration access token"))?;
+            // An admin API manages all clients by one credential: nothing has changed that would have to be stored.
+            if stored.management.registration.is_some() {
+                keep::changed(ctx, &work.observed.name, &stored)
+                    .await
+                    .map_err(doing("store a rotated registration access token"))?;
+            }
             work.observed.management = management(&work.entry, &stored);
             work.stored = Some(stored);
             audit(work, "changed");

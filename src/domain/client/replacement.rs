@@ -21,17 +21,18 @@ pub(super) fn replacement(
     replace: bool,
     wanted: &RegistrationRequest,
     now: DateTime<Utc>,
-) -> Result<Option<Trouble>, Decision> {
-    let step = |step| Err(Decision { step, status: None, requeue_at: None });
+) -> Result<Option<Trouble>, Box<Decision>> {
+    let step = |step| Err(Box::new(Decision { step, status: None, requeue_at: None }));
+    let another = |attempt, not_before| Err(Box::new(create(o, attempt, not_before, now)));
     let Some(later) = o.entries.last().filter(|e| e.spec.attempt > serving.spec.attempt) else {
-        return if replace { Err(create(o, serving.spec.attempt + 1, None, now)) } else { Ok(None) };
+        return if replace { another(serving.spec.attempt + 1, None) } else { Ok(None) };
     };
     let state = later.state();
     let name = later.metadata.name.clone().unwrap_or_default();
     let next = later.spec.attempt + 1;
     if let Some(orphan) = state.possible_orphan.as_ref().filter(|p| !p.unmanageable) {
         let not_before = orphan.since + backoff::delay(&name, next, None);
-        return if replace { Err(create(o, next, Some(not_before), now)) } else { Ok(None) };
+        return if replace { another(next, Some(not_before)) } else { Ok(None) };
     }
     if later.spec.end.is_some() || state.end.is_some() || state.phase.is_final() {
         let why = state.rejection.map(|r| r.message).or(state.end.map(|e| e.message));
@@ -39,7 +40,7 @@ pub(super) fn replacement(
         let again = edited || later.spec.request != *wanted || state.phase == Phase::Cancelled;
         return match why {
             _ if !replace => Ok(None),
-            _ if again && !later.is_live() => Err(create(o, next, None, now)),
+            _ if again && !later.is_live() => another(next, None),
             why => Ok(why.map(|w| Trouble::Refused(format!("{w}; the client goes on as it was")))),
         };
     }

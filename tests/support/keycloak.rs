@@ -1,0 +1,121 @@
+//! A real Keycloak beside a bed, with a realm and the operator's own client in it.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::{Bed, World, root};
+
+/// Name of the AuthorizationServer that [`Realm::serve`] makes, and of its Secret.
+pub const NAME: &str = "keycloak";
+
+/// The realm.
+pub struct Realm<'a> {
+    bed: &'a Bed,
+    env: BTreeMap<String, String>,
+    runtime: tokio::runtime::Runtime,
+    http: reqwest::Client,
+}
+
+impl<'a> Realm<'a> {
+    /// Starts Keycloak.
+    pub fn up(bed: &'a Bed) -> Self {
+        let done = Command::new(root().join("tests/testbed/testbed"))
+            .args(["keycloak", "up", "--dir"])
+            .arg(bed.dir())
+            .env("TESTBED_USE_KUBECONFIG", "0")
+            .status()
+            .expect("run the test bed");
+        assert!(done.success(), "Keycloak did not start");
+        let text = std::fs::read_to_string(bed.dir().join("env")).expect("read the bed's env");
+        let pairs = text.lines().filter_map(|l| l.split_once('='));
+        let env = pairs.map(|(k, v)| (k.to_owned(), v.trim_matches('\'').to_owned())).collect();
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let ca = reqwest::Certificate::from_pem(bed.ca().as_bytes()).expect("the CA");
+        let http = reqwest::Client::builder().tls_certs_only([ca]).pool_max_idle_per_host(0).build().expect("a client");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        Self { bed, env, runtime, http }
+    }
+
+    fn get(&self, key: &str) -> &str {
+        &self.env[&format!("TESTBED_KEYCLOAK_{key}")]
+    }
+
+    /// Makes the AuthorizationServer, with these members besides the usual ones, where `url` is Keycloak's or a proxy's.
+    pub fn serve(&self, world: &World, url: &str, members: &Value) {
+        let secret = format!("--from-literal=client_secret={}", self.get("CLIENT_SECRET"));
+        self.bed.kubectl(&["-n", "oauthclient-system", "create", "secret", "generic", NAME, &secret]);
+        let mut spec = json!({
+            "issuer": format!("{url}/realms/{}", self.get("REALM")),
+            "backend": {"keycloak": {
+                "url": url, "realm": self.get("REALM"), "clientId": self.get("CLIENT_ID"),
+                "clientSecret": {"secretName": NAME, "key": "client_secret"},
+            }},
+            "tls": {"caBundle": self.bed.ca()},
+            "allowedNamespaces": {"names": ["*"]},
+        });
+        for (key, value) in members.as_object().expect("members") {
+            spec[key] = value.clone();
+        }
+        let server = json!({
+            "apiVersion": "oauthclient.dev/v1alpha1", "kind": "AuthorizationServer", "metadata": {"name": NAME}, "spec": spec,
+        });
+        world.apply(&server).expect("make an AuthorizationServer");
+        world.wait(&format!("authorizationserver/{NAME}"), "condition=Ready");
+    }
+
+    /// Where Keycloak itself is.
+    pub fn url(&self) -> &str {
+        self.get("URL")
+    }
+
+    /// The realm's clients that are not its own, as the administrator sees them.
+    pub fn clients(&self) -> Vec<Value> {
+        let all = self.admin(reqwest::Method::GET, "/clients?max=10000", None).1;
+        let theirs = [self.get("CLIENT_ID"), self.get("KEY_CLIENT_ID")];
+        let built_in =
+            ["account", "account-console", "admin-cli", "broker", "realm-management", "security-admin-console"];
+        let all = all.as_array().expect("clients").clone();
+        let id = |c: &Value| c["clientId"].as_str().unwrap_or_default().to_owned();
+        all.into_iter().filter(|c| !theirs.contains(&&*id(c)) && !built_in.contains(&&*id(c))).collect()
+    }
+
+    /// Client ids of [`Realm::clients`].
+    pub fn client_ids(&self) -> Vec<String> {
+        let mut ids: Vec<_> =
+            self.clients().iter().map(|c| c["clientId"].as_str().unwrap_or_default().to_owned()).collect();
+        ids.sort();
+        ids
+    }
+
+    /// Makes a client as an administrator would.
+    pub fn plant(&self, client: &Value) {
+        let (status, body) = self.admin(reqwest::Method::POST, "/clients", Some(client));
+        assert_eq!(status, 201, "{body}");
+    }
+
+    fn admin(&self, method: reqwest::Method, path: &str, body: Option<&Value>) -> (u16, Value) {
+        self.runtime.block_on(async {
+            let form = [
+                ("grant_type", "password"),
+                ("client_id", "admin-cli"),
+                ("username", self.get("ADMIN")),
+                ("password", self.get("ADMIN_PASSWORD")),
+            ];
+            let url = format!("{}/realms/master/protocol/openid-connect/token", self.url());
+            let answer = self.http.post(url).form(&form).send().await.expect("ask for a token");
+            let token: Value = answer.json().await.expect("JSON");
+            let token = token["access_token"].as_str().expect("a token").to_owned();
+            let url = format!("{}/admin/realms/{}{path}", self.url(), self.get("REALM"));
+            let mut request = self.http.request(method, url).bearer_auth(token);
+            if let Some(body) = body {
+                request = request.json(body);
+            }
+            let answer = request.send().await.expect("ask Keycloak");
+            let status = answer.status().as_u16();
+            let text = answer.text().await.expect("a body");
+            (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+        })
+    }
+}
