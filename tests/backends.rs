@@ -376,18 +376,22 @@ impl Administrator {
     }
 }
 
-#[tokio::test]
-#[ignore = "needs KEYCLOAK_URL, KEYCLOAK_ADMIN and KEYCLOAK_ADMIN_PASSWORD"]
-async fn keycloak_admin() {
-    let base = env::var("KEYCLOAK_URL").unwrap().trim_end_matches('/').to_owned();
-    let realm = format!("backends-{}", random());
-    let admin = Arc::new(Administrator { base: base.clone() });
+async fn make_realm(admin: &Administrator, realm: &str) {
     admin.post("", &json!({ "realm": realm, "enabled": true })).await;
     for scope in ["reports.read", "reports.write"] {
         let attributes = json!({ "include.in.token.scope": "true" });
         let body = json!({ "name": scope, "protocol": "openid-connect", "attributes": attributes });
         admin.post(&format!("/{realm}/client-scopes"), &body).await;
     }
+}
+
+#[tokio::test]
+#[ignore = "needs KEYCLOAK_URL, KEYCLOAK_ADMIN and KEYCLOAK_ADMIN_PASSWORD"]
+async fn keycloak_admin() {
+    let base = env::var("KEYCLOAK_URL").unwrap().trim_end_matches('/').to_owned();
+    let realm = format!("backends-{}", random());
+    let admin = Arc::new(Administrator { base: base.clone() });
+    make_realm(&admin, &realm).await;
     let key = ClientKey::generate(SigningAlg::Es256).unwrap();
     let by_key = json!({ "clientId": "operator-key", "serviceAccountsEnabled": true, "clientAuthenticatorType": "client-jwt",
         "attributes": { "use.jwks.string": "true", "jwks.string": key.public_jwks().to_string() } });
