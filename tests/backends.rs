@@ -356,6 +356,24 @@ impl Administrator {
         self.call(reqwest::Method::POST, path, Some(body)).await;
     }
 
+    /// A realm with scopes and three operators: by secret, by key, and one whose role is too small.
+    async fn set_up(&self, realm: &str, key: &ClientKey) {
+        self.post("", &json!({ "realm": realm, "enabled": true })).await;
+        for scope in ["reports.read", "reports.write"] {
+            let attributes = json!({ "include.in.token.scope": "true" });
+            let body = json!({ "name": scope, "protocol": "openid-connect", "attributes": attributes });
+            self.post(&format!("/{realm}/client-scopes"), &body).await;
+        }
+        let by_key = json!({ "clientId": "operator-key", "serviceAccountsEnabled": true,
+            "clientAuthenticatorType": "client-jwt",
+            "attributes": { "use.jwks.string": "true", "jwks.string": key.public_jwks().to_string() } });
+        self.operator(realm, &by_key, &["manage-clients"]).await;
+        let by_secret = json!({ "clientId": "operator", "serviceAccountsEnabled": true, "secret": "operator+secret%" });
+        self.operator(realm, &by_secret, &["manage-clients"]).await;
+        let small = json!({ "clientId": "small", "serviceAccountsEnabled": true, "secret": "small" });
+        self.operator(realm, &small, &["query-clients"]).await;
+    }
+
     /// A client of the operator's with these roles of realm-management.
     async fn operator(&self, realm: &str, client: &Value, roles: &[&str]) {
         self.post(&format!("/{realm}/clients"), client).await;
@@ -376,31 +394,14 @@ impl Administrator {
     }
 }
 
-async fn make_realm(admin: &Administrator, realm: &str) {
-    admin.post("", &json!({ "realm": realm, "enabled": true })).await;
-    for scope in ["reports.read", "reports.write"] {
-        let attributes = json!({ "include.in.token.scope": "true" });
-        let body = json!({ "name": scope, "protocol": "openid-connect", "attributes": attributes });
-        admin.post(&format!("/{realm}/client-scopes"), &body).await;
-    }
-}
-
 #[tokio::test]
 #[ignore = "needs KEYCLOAK_URL, KEYCLOAK_ADMIN and KEYCLOAK_ADMIN_PASSWORD"]
 async fn keycloak_admin() {
     let base = env::var("KEYCLOAK_URL").unwrap().trim_end_matches('/').to_owned();
     let realm = format!("backends-{}", random());
     let admin = Arc::new(Administrator { base: base.clone() });
-    make_realm(&admin, &realm).await;
     let key = ClientKey::generate(SigningAlg::Es256).unwrap();
-    let by_key = json!({ "clientId": "operator-key", "serviceAccountsEnabled": true, "clientAuthenticatorType": "client-jwt",
-        "attributes": { "use.jwks.string": "true", "jwks.string": key.public_jwks().to_string() } });
-    admin.operator(&realm, &by_key, &["manage-clients"]).await;
-    let by_secret = json!({ "clientId": "operator", "serviceAccountsEnabled": true, "secret": "operator+secret%" });
-    admin.operator(&realm, &by_secret, &["manage-clients"]).await;
-    let small = json!({ "clientId": "small", "serviceAccountsEnabled": true, "secret": "small" });
-    admin.operator(&realm, &small, &["query-clients"]).await;
-
+    admin.set_up(&realm, &key).await;
     let issuer = format!("{base}/realms/{realm}");
     let http = connection();
     let with = |credential| {
