@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::operator::Operator;
 use super::{Bed, PATIENCE, World};
@@ -55,6 +55,20 @@ impl Bed {
     /// Has the API server judge an object without keeping it.
     pub fn dry_run(&self, yaml: &str) -> Result<String, String> {
         self.kubectl_with(&["apply", "--dry-run=server", "-f", "-"], Some(yaml))
+    }
+
+    /// Waits until the API server takes OAuthClients: for some seconds after its start, and after that of the CRDs, it
+    /// does not, where a MutatingAdmissionPolicy is about them.
+    pub fn until_clients_are_taken(&self) {
+        let client = json!({
+            "apiVersion": "oauthclient.dev/v1alpha1", "kind": "OAuthClient",
+            "metadata": {"name": "taken", "namespace": "default"},
+            "spec": {
+                "authorizationServerRef": {"name": "corp"}, "owner": {"team": "t", "email": "t@corp.example"},
+                "purpose": "A test", "scopes": ["reports.read"], "lifetime": {"ttl": "1h"},
+            },
+        });
+        wait("the API server takes OAuthClients", || self.dry_run(&client.to_string()).is_ok());
     }
 
     /// The administrator's kubeconfig.
