@@ -110,7 +110,7 @@ pub(super) mod tests {
                 "generation": 1, "owner": {"team": "t", "email": "t@corp.example"}, "purpose": "p",
                 "server": {
                     "name": server, "generation": 1, "issuer": "https://i", "endpoints": {"tokenEndpoint": "https://i/t"},
-                    "dynamicRegistration": {}, "allowPlainHttp": false, "limits": {}, "accessTokenLifetime": "1h",
+                    "backend": {"dynamicRegistration": {}}, "allowPlainHttp": false, "limits": {}, "accessTokenLifetime": "1h",
                     "settleFor": "15m", "leastEvidence": "Proven",
                 },
                 "request": {"scopes": ["a"], "grantTypes": [], "tokenEndpointAuthMethod": "none", "contact": "c"},

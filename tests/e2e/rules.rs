@@ -75,8 +75,58 @@ fn bad_servers() -> Vec<(Value, &'static str)> {
         (json!({"issuer": "http://sso.corp.example", "allowPlainHttp": true, "tls": {"caBundle": "x"}}), "no meaning"),
         (json!({"backend": {}}), "exactly one way to register"),
         (json!({"backend": null}), "spec.backend"),
+        (
+            json!({"backend": {"keycloak": keycloak("https://sso.corp.example"), "dynamicRegistration": {}}}),
+            "exactly one way",
+        ),
+        (
+            json!({"backend": {"keycloak": keycloak("http://sso.corp.example")}}),
+            "backend.keycloak.url must be an https URL",
+        ),
+        (json!({"backend": {"keycloak": keycloak("https://u@sso.corp.example")}}), "url must be a URL with a host"),
+        (
+            json!({"backend": {"keycloak": {"url": "https://sso.corp.example", "realm": "corp", "clientId": "operator"}}}),
+            "exactly one of clientSecret and privateKey",
+        ),
+        (json!({"backend": {"hydra": {"adminUrl": "http://hydra.corp.example"}}}), "adminUrl must be an https URL"),
+        (
+            json!({"backend": {"hydra": {"adminUrl": "https://hydra.corp.example/?a"}}}),
+            "adminUrl must be a URL with a host",
+        ),
+        (
+            json!({"backend": {"hydra": {
+                "adminUrl": "https://hydra.corp.example", "bearerToken": {"secretName": "s", "key": "k"},
+                "basicAuth": {"secretName": "s"},
+            }}}),
+            "at most one of bearerToken and basicAuth",
+        ),
         (json!({"limits": {"maxInFlight": 0}}), "limits.maxInFlight"),
         (json!({"accessTokenLifetime": "soon"}), "accessTokenLifetime"),
+    ]
+}
+
+fn keycloak(url: &str) -> Value {
+    json!({"url": url, "realm": "corp", "clientId": "operator", "clientSecret": {"secretName": "s", "key": "k"}})
+}
+
+/// Backends of servers that exist, and changes to them that are refused.
+fn moved_servers() -> Vec<(Value, Value, &'static str)> {
+    vec![
+        (
+            json!({"keycloak": keycloak("https://sso.corp.example")}),
+            json!({"keycloak": {"url": "https://elsewhere.corp.example"}}),
+            "url and realm are immutable",
+        ),
+        (
+            json!({"hydra": {"adminUrl": "https://hydra.corp.example"}}),
+            json!({"hydra": {"adminUrl": "https://elsewhere.corp.example"}}),
+            "adminUrl is immutable",
+        ),
+        (
+            json!({"hydra": {"adminUrl": "https://hydra.corp.example"}}),
+            json!({"hydra": null, "dynamicRegistration": {}}),
+            "the way to register is immutable",
+        ),
     ]
 }
 
@@ -106,6 +156,18 @@ fn every_rule_refuses_and_says_why(w: &World) {
             "metadata": {"name": "bad"}, "spec": spec,
         });
         refused(&members, says, w.apply(&object));
+    }
+    for (number, (backend, change, says)) in moved_servers().into_iter().enumerate() {
+        let name = format!("moved-{number}");
+        let object = json!({
+            "apiVersion": "oauthclient.dev/v1alpha1", "kind": "AuthorizationServer", "metadata": {"name": name},
+            "spec": {"issuer": "https://sso.corp.example", "backend": backend},
+        });
+        w.apply(&object).expect("an AuthorizationServer that is valid");
+        let patch = json!({"spec": {"backend": change}}).to_string();
+        let server = format!("authorizationserver/{name}");
+        refused(&change, says, w.try_kubectl(&["patch", &server, "--type=merge", "-p", &patch]));
+        w.kubectl(&["delete", &server, "--wait=false"]);
     }
     let elsewhere = json!({"spec": {"issuer": "https://sso.corp.example"}}).to_string();
     let done = w.try_kubectl(&["patch", &w.server_name(), "--type=merge", "-p", &elsewhere]);
