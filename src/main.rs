@@ -126,7 +126,7 @@ async fn run(flags: Flags) -> Result<(), String> {
         metrics,
         watches,
         stop: told,
-        clock_is_right: watch::channel(()).0,
+        look_again: watch::channel(()).0,
     });
     // It answers until the process ends, so that the end can be watched.
     tokio::spawn(async move { axum::serve(listener, answers).await });

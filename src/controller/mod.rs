@@ -60,8 +60,8 @@ pub struct Context {
     pub watches: Arc<Watches>,
     /// True once the process is to stop: a pass then begins no further step.
     pub stop: tokio::sync::watch::Receiver<bool>,
-    /// Told each time the clock can be trusted again.
-    pub clock_is_right: tokio::sync::watch::Sender<()>,
+    /// Told when everything is to be looked at again: the clock can be trusted again, or changes may have been missed.
+    pub look_again: tokio::sync::watch::Sender<()>,
 }
 
 /// What a pass could not do. All of it is transient: decisions that refuse are no errors.
@@ -109,9 +109,9 @@ impl Context {
         }
     }
 
-    /// An item each time the clock can be trusted again.
-    fn clock_corrections(&self) -> impl Stream<Item = ()> + Send + use<> {
-        futures::stream::unfold(self.clock_is_right.subscribe(), |mut told| async move {
+    /// An item each time everything is to be looked at again.
+    fn occasions(&self) -> impl Stream<Item = ()> + Send + use<> {
+        futures::stream::unfold(self.look_again.subscribe(), |mut told| async move {
             told.changed().await.ok()?;
             Some(((), told))
         })

@@ -36,11 +36,17 @@ where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let watch = ctx.watches.add(target.controller, target.resource, target.namespace, target.needed);
+    let look_again = ctx.look_again.clone();
+    let mut listed_before = false;
     watcher(api, config).default_backoff().filter_map(move |event| {
         let kept = match event {
             Ok(event) => {
                 if matches!(event, watcher::Event::InitDone) {
                     watch.completed();
+                    // What was deleted while nobody watched is not in the list, and nothing else tells of it.
+                    if std::mem::replace(&mut listed_before, true) {
+                        look_again.send_replace(());
+                    }
                 }
                 Some(Ok(event))
             }

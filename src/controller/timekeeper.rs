@@ -44,7 +44,7 @@ async fn look(ctx: &Context, was_trusted: &mut bool) {
             seconds_ahead = seconds,
             "the local clock is near the API server's again: ends that are due come now"
         );
-        ctx.clock_is_right.send_replace(());
+        ctx.look_again.send_replace(());
     } else {
         tracing::error!(
             seconds_ahead = seconds,

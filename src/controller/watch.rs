@@ -129,7 +129,7 @@ pub struct Begun<K: Resource<DynamicType = ()> + Clone + Debug + 'static> {
 }
 
 /// A controller of these objects, started by changes of theirs, of their namespaces, and of their workloads in these
-/// places (`None` is everywhere); and by a clock that is right again.
+/// places (`None` is everywhere); and by whatever calls for looking at everything again.
 pub fn controller<K>(
     ctx: &Context,
     target: &Target<'_>,
@@ -147,7 +147,7 @@ where
     let any = watcher::Config::default();
     let events = stream::events(ctx, target, api, any.clone()).inspect_ok(move |event| seen.see(event));
     let mut controller = Controller::for_stream(reflector(writer, events).applied_objects(), store.clone())
-        .reconcile_all_on(ctx.clock_corrections())
+        .reconcile_all_on(ctx.occasions())
         .graceful_shutdown_on(ctx.stopped());
     let on = index.clone();
     let namespaces = Api::<PartialObjectMeta<Namespace>>::all(ctx.client.clone());
