@@ -29,6 +29,7 @@ const APART: &[Story] = &stories![
 const ALONE: &[Story] = &stories![
     an_api_server_that_cannot_be_reached,
     a_cache_that_is_stale,
+    ends_while_nobody_watched,
     a_version_that_is_no_longer_served,
     a_clock_that_is_wrong_for_a_while,
 ];
@@ -238,6 +239,12 @@ fn an_api_server_that_cannot_be_reached(w: &World, api: &Proxy) {
     lives_on(w);
 }
 
+/// The answer to a watch that has missed too much.
+fn list_again() -> Reply {
+    let gone = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired", "code": 410});
+    Reply::new(200, "application/json", format!("{}\n", json!({"type": "ERROR", "object": gone})))
+}
+
 fn a_cache_that_is_stale(w: &World, api: &Proxy) {
     w.client("c", &json!({}));
     w.wait("oauthclient/c", "condition=Ready");
@@ -266,13 +273,7 @@ fn a_cache_that_is_stale(w: &World, api: &Proxy) {
     );
     let held = api.lie(move |call| ours(call, true), Lie::Held);
     // The five that watch are told to list again.
-    let gone = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired", "code": 410});
-    let expired = json!({"type": "ERROR", "object": gone});
-    let again = api.lie_times(
-        5,
-        move |call| ours(call, true),
-        Lie::Instead(Reply::new(200, "application/json", format!("{expired}\n"))),
-    );
+    let again = api.lie_times(5, move |call| ours(call, true), Lie::Instead(list_again()));
     api.cut();
     w.until("the operator has an old list and nothing newer", || again.matched() == 5 && held.matched() >= 5);
     w.client("new", &json!({}));
@@ -293,6 +294,31 @@ fn a_cache_that_is_stale(w: &World, api: &Proxy) {
     assert_eq!((w.live().len(), w.entries("c").len()), (1, 1));
     assert!(w.entry("c")["status"]["end"].is_null());
     assert!(w.token("c-oauth").is_ok());
+}
+
+/// What was deleted while nobody watched is just not in the next list; nothing else tells of it.
+fn ends_while_nobody_watched(w: &World, api: &Proxy) {
+    w.job("work", "forever");
+    w.client("c", &json!({}));
+    w.client("of-a-job", &json!({"workloadRef": {"apiVersion": "batch/v1", "kind": "Job", "name": "work"}}));
+    w.wait("oauthclient/c", "condition=Ready");
+    w.wait("oauthclient/of-a-job", "condition=Ready");
+    let watches = |call: &Call| {
+        call.target.contains("watch=true") && ["/oauthclients?", "/jobs?"].iter().any(|path| call.target.contains(path))
+    };
+    let unwatched = api.lie(watches, Lie::Reset);
+    api.cut();
+    w.until("nobody watches", || unwatched.matched() >= 4);
+    w.kubectl(&["delete", "oauthclient/c", "--wait=false"]);
+    let _ = w.try_kubectl(&["patch", "oauthclient/c", "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#]);
+    w.wait_gone("oauthclient/c");
+    w.kubectl(&["delete", "job/work"]);
+    assert_eq!(w.live().len(), 2);
+    let again = api.lie_times(4, watches, Lie::Instead(list_again()));
+    unwatched.stop();
+    w.until("all four list again", || again.matched() == 4);
+    w.until("both ends are seen", || w.live().is_empty());
+    w.wait("oauthclient/of-a-job", "condition=Revoked");
 }
 
 fn a_version_that_is_no_longer_served(w: &World, api: &Proxy) {
@@ -331,7 +357,7 @@ fn a_clock_that_is_wrong_for_a_while(w: &World, api: &Proxy) {
     let before = api.calls(reads(path.clone())).len();
     let why = w.wait_reason("oauthclient/short", "Ready", "True", "ClockNotTrusted");
     assert!(why.contains("more than a minute off"), "{why}");
-    w.wait_event("short", "Overdue", "more than a minute off");
+    w.wait_event("short", "ClockNotTrusted", "more than a minute off");
     w.client("new", &json!({}));
     w.wait_reason("oauthclient/new", "Ready", "False", "ClockNotTrusted");
     let looks = api.calls(reads(path)).len() - before;
