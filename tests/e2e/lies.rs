@@ -49,7 +49,7 @@ fn granted_too_much(w: &World, what: &str, change: fn(&mut Value)) {
     w.client("c", &json!({}));
     let why = w.wait_reason("oauthclient/c", "Stalled", "True", "GrantedTooMuch");
     assert!(why.contains(what), "{why}");
-    w.wait_event("c", "GrantedTooMuch", what);
+    w.wait_event("c", "Revoked", what);
     assert!(w.live().is_empty());
     assert!(!w.exists("secret/c-oauth"));
     assert_eq!(w.entry("c")["status"]["evidence"]["level"], "Proven");
