@@ -50,6 +50,7 @@ impl Bed {
         // The garbage collector looks for new kinds every half minute; a restart makes it look now.
         let done = Command::new(&testbed).args(["restart", "kube-controller-manager", "--dir"]).arg(&bed.dir).status();
         assert!(done.is_ok_and(|s| s.success()));
+        bed.until_clients_are_taken();
         bed
     }
 
