@@ -14,7 +14,10 @@ fn clients_live_and_end_in_keycloak() {
     let realm = Realm::up(&bed);
     let operator = bed.operator(&[]);
     let w = World::new(&bed, "kc");
-    realm.serve(&w, realm.url(), &json!({"orphanSweep": {"every": "0s", "grace": "0s", "action": "Revoke"}}));
+    let sweep_at_once = json!({"every": "0s", "grace": "0s", "action": "Revoke"});
+    // A request that a crash cut off may take effect for so long; the deletion is repeated after it.
+    let revocation = json!({"settleFor": "5s"});
+    realm.serve(&w, realm.url(), &json!({"orphanSweep": sweep_at_once, "revocation": revocation}));
     for (name, story) in [
         ("whole life", whole_life as fn(&World, &Realm)),
         ("what is refused", refusals),

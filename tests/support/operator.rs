@@ -64,7 +64,7 @@ impl Operator {
     /// What it answers at this path; `None` where it has no such page.
     pub fn page(&self, path: &str) -> Option<String> {
         use std::io::{Read, Write};
-        let line = self.log_line("\"listening\"").expect("it listens");
+        let line = self.log_line("\"message\":\"started\"").expect("it listens");
         let line: Value = serde_json::from_str(&line).expect("JSON");
         let address = line["fields"]["address"].as_str().expect("an address");
         let mut stream = std::net::TcpStream::connect(address).expect("connect to the operator");
