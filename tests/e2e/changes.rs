@@ -11,6 +11,7 @@ pub const STORIES: &[Story] = &stories![
     everything_else_changes_in_place,
     a_change_that_is_refused_changes_nothing,
     an_edit_before_registration_counts,
+    an_edit_during_registration_counts,
 ];
 
 fn scopes_change_in_place(w: &World) {
@@ -92,4 +93,22 @@ fn an_edit_before_registration_counts(w: &World) {
     assert_eq!(w.secret("c-oauth")["scopes"], "reports.write");
     assert!(w.token("c-oauth").is_ok());
     assert_eq!((w.live().len(), w.entries("c").len()), (1, 1));
+}
+
+fn an_edit_during_registration_counts(w: &World) {
+    let names: Vec<String> = (0..24).map(|n| format!("c{n}")).collect();
+    w.clients(&names, &json!({}));
+    // They are at all stages now.
+    w.clients(&names, &json!({"tokenEndpointAuthMethod": "client_secret_post", "scopes": ["reports.write"]}));
+    for name in &names {
+        let secret = format!("{name}-oauth");
+        w.until(&format!("{name} has what was asked for last"), || {
+            let found = w.secret(&secret);
+            let holds = |key: &str, value: &str| found.get(key).is_some_and(|v| v == value);
+            holds("token_endpoint_auth_method", "client_secret_post") && holds("scopes", "reports.write")
+        });
+        assert!(w.token(&secret).is_ok(), "{name}");
+    }
+    w.wait("oauthclients --all", "condition=Ready");
+    w.until("those that were replaced are gone", || w.live().len() == names.len());
 }

@@ -157,10 +157,15 @@ impl<'a> World<'a> {
     }
 
     /// Waits until this holds.
-    pub fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
+    pub fn until(&self, what: &str, holds: impl FnMut() -> bool) {
+        self.until_after(PATIENCE, what, holds);
+    }
+
+    /// Waits until this holds, with another patience: that of back-off.
+    pub fn until_after(&self, patience: Duration, what: &str, mut holds: impl FnMut() -> bool) {
         let start = Instant::now();
         while !holds() {
-            assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
+            assert!(start.elapsed() < patience, "waited in vain: {what}");
             self.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(150)).await });
         }
     }

@@ -71,7 +71,11 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
                 }
                 spec["request"] = asked;
             }
-            patch_entry(ctx, &name, spec).await?;
+            // Only of the entry as it was seen: one that is being registered meanwhile is registered as it was asked for,
+            // and changed after that.
+            let seen =
+                view.observed.entries.iter().find(|e| e.name_any() == name).and_then(ResourceExt::resource_version);
+            patch_entry(ctx, &name, json!({"metadata": {"resourceVersion": seen}, "spec": spec})).await?;
             Ok(true)
         }
         Step::EndEntry { name } => {
@@ -80,7 +84,7 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
                 message: "a later registration took its place".into(),
                 at: ctx.clock.now(),
             };
-            patch_entry(ctx, &name, json!({"end": end})).await?;
+            patch_entry(ctx, &name, json!({"spec": {"end": end}})).await?;
             Ok(true)
         }
         Step::PublishSecret { .. } => {
@@ -120,8 +124,7 @@ async fn finalizers(api: &Api<OAuthClient>, client: &OAuthClient, all: &[&str]) 
     done.map(|_| ()).map_err(doing("change finalizers of an OAuthClient"))
 }
 
-async fn patch_entry(ctx: &Context, name: &str, spec: serde_json::Value) -> Result<(), Error> {
-    let patch = json!({"spec": spec});
+async fn patch_entry(ctx: &Context, name: &str, patch: serde_json::Value) -> Result<(), Error> {
     let done = ctx.ledger().patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await;
     done.map(|_| ()).map_err(doing("change a ledger entry"))
 }
