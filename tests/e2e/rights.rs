@@ -56,7 +56,7 @@ const EVERYWHERE: &str = "
     namespaces pods jobs.batch cronjobs.batch: get list watch
     deployments.apps statefulsets.apps daemonsets.apps replicasets.apps: get list watch
     secrets: get list watch create update delete
-    events.events.k8s.io: create patch
+    events.events.k8s.io: create
 ";
 const AT_HOME: &str = "
     clientregistrations.oauthclient.dev: get list watch create patch delete
