@@ -44,7 +44,7 @@ pub struct ClientRegistrationSpec {
     pub attempt: u32,
     /// Id of the operator's installation; with this entry's name it is the marker at the server.
     pub installation: String,
-    /// Generation of the OAuthClient that the entry was made from.
+    /// Generation of the OAuthClient that the entry is in line with. An edit that is refused counts as well.
     pub generation: i64,
     /// Who answers for the client.
     pub owner: Owner,
@@ -350,6 +350,9 @@ pub struct Deletion {
     /// HTTP status of that answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
+    /// Probes before it that the server took and answered uselessly. After five it is asked all the same.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub useless_probes: u32,
     /// True: it was an admin API that said 404, and it still answered for its realm: there is no such client.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub absent: bool,
@@ -363,6 +366,11 @@ impl Deletion {
     pub fn is_taken(&self) -> bool {
         self.status.is_some_and(|s| (200..300).contains(&s) || (s == 404 && self.absent))
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// How a revocation is known: what was asked and what was answered.

@@ -219,6 +219,9 @@ pub struct OAuthClientStatus {
     /// The ledger entry, in the operator's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registration_ref: Option<RegistrationRef>,
+    /// How many registrations were begun for this object, ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
     /// The workload found under `workloadRef`; another object of that name is not it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<PinnedWorkload>,

@@ -18,10 +18,10 @@ use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
 use super::assertion::{ASSERTION_TYPE, client_assertion};
-use super::http::{Answer, Call, Http};
+use super::basic;
+use super::http::{Answer, Call, Http, SendError};
 use super::keys::ClientKey;
-use super::outcome::answered;
-use super::{CallError, basic};
+use super::outcome::{Effect, answered, effect};
 
 const OPERATION: &str = "probe credential";
 
@@ -158,39 +158,44 @@ pub struct ProbeAnswer {
     pub error: Option<String>,
 }
 
+/// Why a probe has no answer that says anything. There was nothing in it to take effect.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct NoAnswer {
+    /// What happened and what to look at.
+    pub why: String,
+    /// Whether the server took the request: it was sent, and not turned away unread.
+    pub taken: bool,
+}
+
 /// Asks once. Nothing that the client has is changed by it, and no token is minted.
 ///
 /// # Errors
 ///
-/// [`CallError::Inconclusive`] for everything that is not an OAuth answer: no such endpoint, no connection, time-out,
-/// 429, 5xx, redirects, pages, errors that are no OAuth error codes. Never [`CallError::Refused`]: a refusal of the
-/// credential is an answer.
+/// [`NoAnswer`] for everything that is not an OAuth answer: no such endpoint, no connection, time-out, 429, 5xx,
+/// redirects, pages, errors that are no OAuth error codes. A refusal of the credential is an answer.
 pub async fn probe(
     http: &Http,
     endpoints: &ProbeEndpoints,
     method: ProbeMethod,
     credential: &Credential,
     now: DateTime<Utc>,
-) -> Result<ProbeAnswer, CallError> {
+) -> Result<ProbeAnswer, NoAnswer> {
     let url = endpoints
         .endpoint(method)
-        .ok_or_else(|| inconclusive(format!("{OPERATION}: the server names no endpoint for {method}")))?;
+        .ok_or_else(|| not_asked(format!("{OPERATION}: the server names no endpoint for {method}")))?;
     let call = request(url, endpoints, method, credential, now)?;
-    let answer = match http.send(call).await.map_err(CallError::from) {
-        // Whatever became of it: there was nothing in it to take effect.
-        Err(CallError::Inconclusive { why, retry_after, .. }) => {
-            return Err(CallError::Inconclusive { why, may_have_acted: false, retry_after });
-        }
-        other => other?,
-    };
-    judge(method, &answer).ok_or_else(|| CallError::Inconclusive {
+    let answer = http.send(call).await.map_err(|error| match error {
+        SendError::NotSent { why, .. } => NoAnswer { why, taken: false },
+        SendError::MayHaveActed { why } => NoAnswer { why, taken: true },
+    })?;
+    judge(method, &answer).ok_or_else(|| NoAnswer {
         // Nothing of the body is quoted, so no credential can come back in it.
         why: format!(
             "{} with no OAuth answer to this credential; check what stands before the server",
             came(url, &answer)
         ),
-        may_have_acted: false,
-        retry_after: answer.retry_after,
+        taken: effect(answer.status) != Effect::None,
     })
 }
 
@@ -201,7 +206,7 @@ fn request<'a>(
     method: ProbeMethod,
     credential: &Credential,
     now: DateTime<Utc>,
-) -> Result<Call<'a>, CallError> {
+) -> Result<Call<'a>, NoAnswer> {
     let mut form = form_urlencoded::Serializer::new(String::new());
     // Random, so that it is nobody's token.
     let made_up = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
@@ -228,7 +233,7 @@ fn request<'a>(
                 Audience::Issuer => &endpoints.issuer,
             };
             let assertion = client_assertion(client_id, audience, key, now)
-                .map_err(|e| inconclusive(format!("{OPERATION}: no assertion can be made, {e}")))?;
+                .map_err(|e| not_asked(format!("{OPERATION}: no assertion can be made, {e}")))?;
             form.append_pair("client_assertion_type", ASSERTION_TYPE);
             form.append_pair("client_assertion", assertion.expose_secret());
         }
@@ -268,8 +273,8 @@ fn judge(method: ProbeMethod, answer: &Answer) -> Option<ProbeAnswer> {
     Some(ProbeAnswer { method, status: answer.status, error })
 }
 
-fn inconclusive(why: String) -> CallError {
-    CallError::Inconclusive { why, may_have_acted: false, retry_after: None }
+fn not_asked(why: String) -> NoAnswer {
+    NoAnswer { why, taken: false }
 }
 
 impl Credential {

@@ -6,10 +6,9 @@ use std::sync::Mutex;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::api::{ClientRegistrationSpec, ProbeRecord, TokenEndpointAuthMethod};
-use crate::authorization_server::CallError;
 use crate::authorization_server::http::Http;
 use crate::authorization_server::keys::ClientKey;
-use crate::authorization_server::probe::{Audience, Credential, ProbeEndpoints, ProbeMethod, probe};
+use crate::authorization_server::probe::{Audience, Credential, NoAnswer, ProbeEndpoints, ProbeMethod, probe};
 use crate::domain::names;
 use crate::kubernetes::management_secret::Stored;
 
@@ -57,7 +56,7 @@ pub async fn try_credential(
     method: ProbeMethod,
     credential: &Credential,
     now: DateTime<Utc>,
-) -> Result<ProbeRecord, CallError> {
+) -> Result<ProbeRecord, NoAnswer> {
     let answer = probe(http, &endpoints(spec), method, credential, now).await?;
     Ok(ProbeRecord { at: now, status: answer.status, error: answer.error })
 }
@@ -71,7 +70,7 @@ impl Controls {
         method: ProbeMethod,
         credential: &Credential,
         now: DateTime<Utc>,
-    ) -> Result<ProbeRecord, CallError> {
+    ) -> Result<ProbeRecord, NoAnswer> {
         let auth = spec.request.token_endpoint_auth_method;
         let key = names::hash(&(&spec.server.issuer, &spec.server.endpoints, auth, method.as_str()));
         if let Some(found) = self.lock().get(&key).filter(|r| (now - r.at).abs() <= SHARED_FOR) {

@@ -47,9 +47,8 @@ pub async fn run(ctx: Arc<Context>) {
         let changes = stream::changes(&ctx, &target("oauthclients", place), clients, watcher::Config::default());
         let namespace = ctx.namespace.clone();
         controller = controller.watches_stream(changes, move |client: OAuthClient| {
-            let known = client.status.as_ref().and_then(|s| s.registration_ref.as_ref()).map_or(1, |r| r.attempt);
             let namespace = namespace.clone();
-            let names: Vec<_> = entry_names(&client.uid().unwrap_or_default(), known).take(6).collect();
+            let names: Vec<_> = entry_names(&client).take(6).collect();
             names.into_iter().map(move |(_, name)| ObjectRef::new(&name).within(&namespace))
         });
     }

@@ -7,6 +7,8 @@ use crate::api::Retry;
 
 const FIRST: i64 = 1_000;
 const LONGEST: i64 = 300_000;
+/// The longest that a server may ask us to stay away. Anything later on record was written by a clock that was wrong.
+const LONGEST_ASKED: TimeDelta = TimeDelta::minutes(30);
 
 /// The wait after so many failures in a row: doubling from 1 s to 5 min, spread over the upper half, and never
 /// less than what the server asked for.
@@ -16,7 +18,12 @@ pub fn delay(name: &str, failures: u32, asked: Option<std::time::Duration>) -> T
     let share = i64::from(u16::from_be_bytes([digest[0], digest[1]]));
     let spread = full / 2 + full / 2 * share / i64::from(u16::MAX);
     let own = TimeDelta::milliseconds(spread);
-    asked.and_then(|d| TimeDelta::from_std(d).ok()).map_or(own, |d| own.max(d))
+    asked.and_then(|d| TimeDelta::from_std(d).ok()).map_or(own, |d| own.max(d.min(LONGEST_ASKED)))
+}
+
+/// Whether an instant on record is still to be waited for.
+pub fn holds(until: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    until > now && until - now <= LONGEST_ASKED
 }
 
 /// The record of one more failure.
@@ -46,5 +53,14 @@ mod tests {
         assert!(delay("x", 60, None) >= TimeDelta::seconds(150));
         assert!(delay("x", 1, Some(std::time::Duration::from_secs(90))) >= TimeDelta::seconds(90));
         assert_ne!(delay("x", 5, None), delay("y", 5, None));
+        assert_eq!(delay("x", 1, Some(std::time::Duration::from_secs(86_400))), TimeDelta::minutes(30));
+    }
+
+    #[test]
+    fn a_wait_on_record_ends_when_it_is_over_or_was_never_one() {
+        let now = DateTime::UNIX_EPOCH + TimeDelta::days(1);
+        assert!(holds(now + TimeDelta::minutes(5), now));
+        assert!(!holds(now, now));
+        assert!(!holds(now + TimeDelta::hours(2), now), "written while the clock was two hours ahead");
     }
 }

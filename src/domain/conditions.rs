@@ -47,8 +47,3 @@ pub fn merge(before: &[Condition], now: DateTime<Utc>, generation: Option<i64>, 
         })
         .collect()
 }
-
-/// Whether the condition of this type is True.
-pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
-    conditions.iter().any(|c| c.type_ == type_ && c.status == "True")
-}

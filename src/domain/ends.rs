@@ -14,6 +14,10 @@ pub enum ClientState {
         deleting: bool,
         /// `suspend: true`.
         suspended: bool,
+        /// Its generation. While the entry is of an older one, the client controller has yet to judge the edit.
+        generation: i64,
+        /// Its status says how this entry ended.
+        told: bool,
     },
     /// The API server says that this very object is gone, or another has its name.
     Gone,
@@ -49,6 +53,18 @@ pub struct Circumstances {
     pub workload: Workload,
     /// Whether the local clock is near the API server's.
     pub clock_trusted: bool,
+}
+
+/// Whether the entry knows the object's newest generation, as far as can be seen.
+pub fn is_judged(spec: &ClientRegistrationSpec, at: &Circumstances) -> bool {
+    !matches!(at.client, ClientState::Present { generation, .. } if generation > spec.generation)
+}
+
+/// Whether something that could end a client could not be read.
+pub fn is_unread(spec: &ClientRegistrationSpec, at: &Circumstances) -> bool {
+    at.client == ClientState::Unknown
+        || at.namespace == NamespaceState::Unknown
+        || (spec.workload.is_some() && at.workload == Workload::Unknown)
 }
 
 /// The end that has come, if any.
@@ -97,7 +113,8 @@ pub fn end_of(spec: &ClientRegistrationSpec, at: &Circumstances, now: DateTime<U
             _ => {}
         }
     }
-    if at.clock_trusted && now >= spec.expires_at {
+    // An edit may have made it longer: the client controller says so first. An object that cannot be read has no say.
+    if at.clock_trusted && now >= spec.expires_at && is_judged(spec, at) {
         return end(EndReason::Expired, format!("the lifetime ended at {}", spec.expires_at.to_rfc3339()));
     }
     None

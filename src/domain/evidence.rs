@@ -8,6 +8,9 @@ use crate::api::{Acceptance, Deletion, Evidence, EvidenceLevel, ProbeRecord};
 /// causes.
 pub const FRESH: TimeDelta = TimeDelta::minutes(10);
 
+/// How far a clock that is trusted may be set back between two readings.
+const SET_BACK: TimeDelta = TimeDelta::minutes(1);
+
 /// What a probe says of a credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -15,8 +18,10 @@ pub enum Verdict {
     Accepted,
     /// It is refused exactly like one of a client that never existed.
     RefusedAsUnknown,
-    /// Neither can be said.
+    /// Neither can be said: the server took the question, and its answer is of no use.
     Unclear,
+    /// The server was not reached, or turned us away unread.
+    Unreached,
 }
 
 /// Whether two answers are the same answer.
@@ -81,12 +86,15 @@ pub fn weigh(grounds: &Grounds) -> Result<Evidence, String> {
                 });
                 return Err(format!("the credential is still accepted after the deletion{refused}"));
             }
-            Verdict::Unclear => (
+            Verdict::Unclear | Verdict::Unreached => (
                 EvidenceLevel::Unverifiable,
                 "the answer to the credential is neither that to a live client nor that to one that never existed",
             ),
             Verdict::RefusedAsUnknown => {
-                let fresh = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at - before.answer.at <= FRESH);
+                // Not before the acceptance either, but for a clock that was set back a little.
+                let fresh = |at: Option<DateTime<Utc>>| {
+                    at.is_some_and(|at| (-SET_BACK..=FRESH).contains(&(at - before.answer.at)))
+                };
                 if taken && fresh(answered_at) {
                     (
                         EvidenceLevel::Proven,
@@ -97,7 +105,7 @@ pub fn weigh(grounds: &Grounds) -> Result<Evidence, String> {
                         EvidenceLevel::Proven,
                         "a deletion was sent whose answer was lost; the same server, by its signing keys, now refuses the registration token and the credential that it accepted before, like those of a client that never existed",
                     )
-                } else if fresh(asked_at) && !taken {
+                } else if !taken && !grounds.same_server {
                     (
                         EvidenceLevel::Unverifiable,
                         "the server refuses the deletion and the credential, but was not shown by its signing keys to be the one that registered the client; look whether another server stands in its place",
@@ -110,7 +118,7 @@ pub fn weigh(grounds: &Grounds) -> Result<Evidence, String> {
                 } else {
                     (
                         EvidenceLevel::Unverifiable,
-                        "the server refuses the credential, but never took a deletion from us",
+                        "the server refuses the deletion and the credential, but never took a deletion from us: look whether the client was deleted or switched off there",
                     )
                 }
             }
@@ -202,6 +210,9 @@ mod tests {
         assert_eq!(weigh(&g).unwrap().level, EvidenceLevel::Proven);
         g.same_server = false;
         assert_eq!(weigh(&g).unwrap().level, EvidenceLevel::Unverifiable);
+        g.same_server = true;
+        g.deletion.asked_at = Some(at(-5));
+        assert_eq!(weigh(&g).unwrap().level, EvidenceLevel::Unverifiable, "it was accepted after that deletion");
     }
 
     #[test]

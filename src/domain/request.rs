@@ -32,6 +32,15 @@ pub fn of(spec: &OAuthClientSpec) -> RegistrationRequest {
     }
 }
 
+/// A request as a JSON merge patch: what it does not have is taken away.
+pub fn patch(request: &RegistrationRequest) -> serde_json::Value {
+    let mut patch = serde_json::json!({"signingAlg": null, "jwks": null});
+    if let (Some(into), Ok(serde_json::Value::Object(from))) = (patch.as_object_mut(), serde_json::to_value(request)) {
+        into.extend(from);
+    }
+    patch
+}
+
 /// Whether the change from one request to another needs a new registration: the credential itself is of another
 /// kind.
 pub fn needs_replacement(from: &RegistrationRequest, to: &RegistrationRequest) -> bool {

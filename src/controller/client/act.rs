@@ -42,10 +42,11 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
             finalizers(&clients, client, &left).await?;
             Ok(true)
         }
-        Step::CreateEntry { attempt, first_registered_at, expires_at, not_before, workload } => {
+        Step::CreateEntry { attempt, first_registered_at, expires_at, not_before, workload, end } => {
             let Some(server) = &view.observed.server else { return Ok(true) };
             let times = Times { first_registered_at, expires_at, not_before };
-            let entry = entry(ctx, client, server, attempt, &times, workload);
+            let mut entry = entry(ctx, client, server, attempt, &times, workload);
+            entry.spec.end = end;
             faults::point("before-entry");
             match ctx.ledger().create(&PostParams::default(), &entry).await {
                 Ok(_) => {}
@@ -56,20 +57,12 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
             faults::point("after-entry");
             Ok(true)
         }
-        Step::UpdateEntry { name, expires_at, request } => {
-            let mut spec = json!({
-                "generation": client.metadata.generation,
-                "owner": client.spec.owner,
-                "purpose": client.spec.purpose,
-                "expiresAt": expires_at,
-            });
-            if request {
-                let mut asked = json!(request::of(&client.spec));
-                // A merge leaves alone what it does not name.
-                for member in ["signingAlg", "jwks"] {
-                    asked[member] = asked[member].take();
-                }
-                spec["request"] = asked;
+        Step::UpdateEntry { name, expires_at, whole } => {
+            let mut spec = json!({"expiresAt": expires_at, "generation": client.metadata.generation});
+            if whole {
+                spec["request"] = request::patch(&request::of(&client.spec));
+                spec["owner"] = json!(client.spec.owner);
+                spec["purpose"] = json!(client.spec.purpose);
             }
             // Only of the entry as it was seen: one that is being registered meanwhile is registered as it was asked for,
             // and changed after that.
@@ -78,12 +71,8 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
             patch_entry(ctx, &name, json!({"metadata": {"resourceVersion": seen}, "spec": spec})).await?;
             Ok(true)
         }
-        Step::EndEntry { name } => {
-            let end = End {
-                reason: EndReason::Replaced,
-                message: "a later registration took its place".into(),
-                at: ctx.clock.now(),
-            };
+        Step::EndEntry { name, why } => {
+            let end = End { reason: EndReason::Replaced, message: why.into(), at: ctx.clock.now() };
             patch_entry(ctx, &name, json!({"spec": {"end": end}})).await?;
             Ok(true)
         }

@@ -8,7 +8,7 @@ use crate::api::{AuthorizationServer, ClientRegistration, OAuthClient, Phase};
 use crate::authorization_server::keys::ClientKey;
 use crate::controller::Context;
 use crate::controller::registration::namespace;
-use crate::domain::client::{Observed, Published, entry_names};
+use crate::domain::client::{Observed, Published, entry_names, known_attempts};
 use crate::domain::ends::NamespaceState;
 use crate::kubernetes::look::{Look, look};
 use crate::kubernetes::{management_secret, tenant_secret};
@@ -38,10 +38,10 @@ pub async fn observe(ctx: &Context, client: OAuthClient) -> Option<View> {
         Look::Gone => None,
         Look::Unknown(_) => return None,
     };
-    let known = client.status.as_ref().and_then(|s| s.registration_ref.as_ref()).map_or(0, |r| r.attempt);
+    let known = known_attempts(&client);
     let mut entries: Vec<ClientRegistration> = Vec::new();
     let ledger = ctx.ledger();
-    for (attempt, name) in entry_names(&uid, known) {
+    for (attempt, name) in entry_names(&client) {
         match look(&ledger, &ClientRegistration::plural(&()), &name).await {
             Look::There(entry) => entries.push(entry),
             // One that is gone may have a successor.

@@ -41,6 +41,8 @@ pub async fn act(ctx: &Context, work: &mut Work, step: Step) -> Result<(), Error
             s.applied = Some(stored.applied.clone());
             s.retry = None;
             s.failed_change = None;
+            // The answer came after all.
+            s.possible_orphan = None;
             faults::point("before-registered");
             record::status(ctx, work, now).await?;
             faults::point("after-registered");
@@ -61,6 +63,7 @@ pub async fn act(ctx: &Context, work: &mut Work, step: Step) -> Result<(), Error
                 s.deletion.get_or_insert_default().asked_at = asked;
                 faults::point("before-end");
                 record::status(ctx, work, now).await?;
+                work.observed.pass.intent_recorded = asked.is_some();
                 faults::point("after-end");
             }
         }

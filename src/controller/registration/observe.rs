@@ -6,6 +6,7 @@ use kube::{Resource, ResourceExt};
 
 use crate::api::{ClientRegistration, OAuthClient};
 use crate::controller::{Context, proof};
+use crate::domain::client::is_told;
 use crate::domain::ends::{Circumstances, ClientState, NamespaceState};
 use crate::domain::registration::{Management, Observed, Pass};
 use crate::domain::workload::Workload;
@@ -38,9 +39,12 @@ pub async fn observe(ctx: &Context, entry: ClientRegistration) -> Work {
         Look::Unknown("the namespace is not watched".into())
     };
     let client = match &found {
-        Look::There(c) if c.uid().as_deref() == Some(&spec.client_ref.uid) => {
-            ClientState::Present { deleting: c.metadata.deletion_timestamp.is_some(), suspended: c.spec.suspend }
-        }
+        Look::There(c) if c.uid().as_deref() == Some(&spec.client_ref.uid) => ClientState::Present {
+            deleting: c.metadata.deletion_timestamp.is_some(),
+            suspended: c.spec.suspend,
+            generation: c.metadata.generation.unwrap_or_default(),
+            told: is_told(c.status.as_ref(), spec.attempt),
+        },
         Look::There(_) | Look::Gone => ClientState::Gone,
         Look::Unknown(_) if !watched => ClientState::NotWatched,
         Look::Unknown(_) => ClientState::Unknown,

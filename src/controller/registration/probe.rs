@@ -3,10 +3,10 @@
 use super::observe::Work;
 use super::say::failed;
 use crate::api::{Acceptance, ProbeRecord};
-use crate::authorization_server::CallError;
-use crate::authorization_server::probe::{Credential, ProbeMethod};
+use crate::authorization_server::probe::{Credential, NoAnswer, ProbeMethod};
 use crate::controller::{Context, Error, proof};
 use crate::domain::evidence::{self, Verdict};
+use crate::domain::registration::{credential_accepted, probe_failed};
 
 /// Shows that the credential works, and finds out which probe tells so.
 pub(super) async fn prove(ctx: &Context, work: &mut Work) -> Result<(), Error> {
@@ -25,19 +25,22 @@ pub(super) async fn prove(ctx: &Context, work: &mut Work) -> Result<(), Error> {
         let tried = async {
             let live = proof::try_credential(&http, &spec, method, &credential, now).await?;
             let control = ctx.controls.take(&http, &spec, method, &credential, now).await?;
-            Ok::<_, CallError>((live, control))
+            Ok::<_, NoAnswer>((live, control))
         };
         match tried.await {
             Ok((live, control)) if evidence::separates(method.as_str(), &live, &control) => {
-                work.observed.status.acceptance = Some(Acceptance { method: method.as_str().into(), answer: live });
+                let acceptance = Acceptance { method: method.as_str().into(), answer: live };
+                credential_accepted(&mut work.observed.status, acceptance);
                 return Ok(());
             }
             Ok((live, _)) if live.status == 401 => {
+                probe_failed(&mut work.observed.status, true);
                 let why = format!("the credential just received is refused by the server ({})", method.as_str());
                 return failed(ctx, work, &why, None).await;
             }
             Ok(_) => {}
             Err(error) => {
+                probe_failed(&mut work.observed.status, error.taken);
                 let why = format!("try the credential: {error}");
                 return failed(ctx, work, &why, None).await;
             }
@@ -54,16 +57,20 @@ fn known_probe(work: &Work) -> Option<(ProbeMethod, Credential, ProbeRecord)> {
     Some((ProbeMethod::parse(&acceptance.method)?, credential, acceptance.answer.clone()))
 }
 
-async fn ask_both(ctx: &Context, work: &Work) -> Result<(ProbeRecord, ProbeRecord, ProbeRecord), String> {
-    let (method, credential, accepted) = known_probe(work).ok_or("there is no credential to try")?;
+/// The answers to the credential now, to a control, and to the credential when it was accepted.
+async fn ask_both(ctx: &Context, work: &Work) -> Result<(ProbeRecord, ProbeRecord, ProbeRecord), NoAnswer> {
+    let not_asked = |why: String| NoAnswer { why, taken: false };
+    let known = known_probe(work).ok_or_else(|| not_asked("there is no credential to try".to_owned()))?;
+    let (method, credential, accepted) = known;
     let spec = &work.observed.spec;
-    let http = ctx.servers.of(&spec.server).map_err(|e| e.to_string())?;
+    let http = ctx.servers.of(&spec.server).map_err(|e| not_asked(e.to_string()))?;
     let now = ctx.clock.now();
+    let during = |what: &str, e: NoAnswer| NoAnswer { why: format!("{what}: {e}"), ..e };
     let answer = proof::try_credential(&http, spec, method, &credential, now)
         .await
-        .map_err(|e| format!("try the credential: {e}"))?;
+        .map_err(|e| during("try the credential", e))?;
     let control =
-        ctx.controls.take(&http, spec, method, &credential, now).await.map_err(|e| format!("take a control: {e}"))?;
+        ctx.controls.take(&http, spec, method, &credential, now).await.map_err(|e| during("take a control", e))?;
     Ok((answer, control, accepted))
 }
 
@@ -72,14 +79,18 @@ pub(super) async fn probe_before(ctx: &Context, work: &mut Work) -> Result<(), E
     let verdict = match ask_both(ctx, work).await {
         Ok((answer, control, accepted)) => {
             let verdict = evidence::verdict(&answer, &accepted, &control);
-            if let (Verdict::Accepted, Some(acceptance)) = (verdict, work.observed.status.acceptance.as_mut()) {
-                acceptance.answer = answer;
+            match (verdict, work.observed.status.acceptance.clone()) {
+                (Verdict::Accepted, Some(known)) => {
+                    credential_accepted(&mut work.observed.status, Acceptance { answer, ..known });
+                }
+                _ => probe_failed(&mut work.observed.status, verdict == Verdict::Unclear),
             }
             verdict
         }
-        Err(why) => {
+        Err(NoAnswer { why, taken }) => {
             tracing::info!(entry = work.observed.name, why, "a credential could not be tried before deleting");
-            Verdict::Unclear
+            probe_failed(&mut work.observed.status, taken);
+            if taken { Verdict::Unclear } else { Verdict::Unreached }
         }
     };
     work.observed.pass.before = Some(verdict);
@@ -93,6 +104,6 @@ pub(super) async fn probe_after(ctx: &Context, work: &mut Work) -> Result<(), Er
             work.observed.pass.after = Some((answer, control));
             Ok(())
         }
-        Err(why) => failed(ctx, work, &why, None).await,
+        Err(none) => failed(ctx, work, &none.why, None).await,
     }
 }

@@ -5,7 +5,7 @@ use super::say::failed;
 use super::{record, server};
 use crate::authorization_server::{CallError, discovery};
 use crate::controller::{Context, Error, faults};
-use crate::domain::registration::{Found, deletion_follows};
+use crate::domain::registration::{Found, deletion_answered, deletion_unanswered, intent_is_due};
 
 /// Asks for the deletion, with the intent on record before.
 pub(super) async fn delete(ctx: &Context, work: &mut Work) -> Result<(), Error> {
@@ -14,45 +14,27 @@ pub(super) async fn delete(ctx: &Context, work: &mut Work) -> Result<(), Error> 
         Ok(backend) => backend,
         Err(why) => return failed(ctx, work, &why, None).await,
     };
-    let asked = work.observed.status.deletion.as_ref().and_then(|d| d.asked_at);
     let now = ctx.clock.now();
-    if asked.is_none() && deletion_follows(&work.observed, now) {
-        work.observed.status.deletion.get_or_insert_default().asked_at = Some(now);
+    if intent_is_due(&work.observed, now) {
+        let asked = work.observed.status.deletion.get_or_insert_default().asked_at.replace(now);
         record::status(ctx, work, now).await?;
+        work.observed.pass.intent_recorded = asked.is_none();
     }
     faults::point("before-delete");
     let outcome = backend.delete(&stored.management, &work.observed.spec.installation).await;
     faults::point("after-delete");
     let now = ctx.clock.now();
+    let (status, pass) = (&mut work.observed.status, &mut work.observed.pass);
     match outcome {
-        Ok(deleted) => answered(work, now, deleted.status, deleted.was_gone),
-        Err(CallError::Refused(refusal)) => answered(work, now, refusal.status, false),
+        Ok(deleted) => deletion_answered(status, pass, deleted.status, deleted.was_gone, now),
+        Err(CallError::Refused(refusal)) => deletion_answered(status, pass, refusal.status, false, now),
         Err(CallError::Foreign { why }) => return failed(ctx, work, &why, None).await,
         Err(CallError::Inconclusive { why, may_have_acted, retry_after }) => {
-            let deletion = work.observed.status.deletion.get_or_insert_default();
-            // What was certainly not sent is no deletion; an older one that may have been stays on record.
-            if !may_have_acted && work.observed.status.retry.is_none() {
-                deletion.asked_at = None;
-            } else if may_have_acted {
-                deletion.asked_at = deletion.asked_at.or(Some(now));
-            }
+            deletion_unanswered(status, pass, may_have_acted, now);
             return failed(ctx, work, &why, retry_after).await;
         }
     }
-    work.observed.pass.deleted = true;
     Ok(())
-}
-
-fn answered(work: &mut Work, now: chrono::DateTime<chrono::Utc>, status: u16, absent: bool) {
-    let deletion = work.observed.status.deletion.get_or_insert_default();
-    if deletion.is_taken() {
-        // The evidence rests on the first time.
-        deletion.repeated_at = Some(now);
-    } else {
-        deletion.answered_at = Some(now);
-        deletion.status = Some(status);
-        deletion.absent = absent;
-    }
 }
 
 /// Looks the client up by its id, where the server can be asked like that.

@@ -1,0 +1,203 @@
+//! What stands against registering an object.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::serving::{goes_on, take_over};
+use super::status::{base, finish};
+use super::{Decision, LOOK_AGAIN, Observed, Published, Step, at, in_line, pinned};
+use crate::api::{ClientRegistration, EvidenceLevel};
+use crate::domain::conditions::say;
+use crate::domain::lifetime;
+use crate::domain::workload::Workload;
+
+/// A reason not to register, for a condition.
+pub(super) struct Refusal {
+    pub reason: &'static str,
+    pub message: String,
+    /// It may go away by itself: not Stalled.
+    waiting: bool,
+    /// No watch tells when it does: look again after so long.
+    again: Option<TimeDelta>,
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "every caller returns an option")]
+fn refused(reason: &'static str, message: impl Into<String>) -> Option<Refusal> {
+    Some(Refusal { reason, message: message.into(), waiting: false, again: None })
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "every caller returns an option")]
+fn waiting(reason: &'static str, message: impl Into<String>) -> Option<Refusal> {
+    Some(Refusal { reason, message: message.into(), waiting: true, again: None })
+}
+
+/// What stands against registering this object now; with `runs`, against its going on as it does.
+pub(super) fn refusal(o: &Observed, runs: bool) -> Option<Refusal> {
+    let spec = &o.client.spec;
+    let namespace = o.client.metadata.namespace.as_deref().unwrap_or_default();
+    let server_name = &spec.authorization_server_ref.name;
+    if spec.suspend {
+        return refused("Suspended", "spec.suspend is true; set it to false to register");
+    }
+    let Some(server) = &o.server else {
+        return refused(
+            "UnknownAuthorizationServer",
+            format!("there is no AuthorizationServer {server_name}; `kubectl get authorizationservers` lists them"),
+        );
+    };
+    if !server.spec.allowed_namespaces.matches(namespace, &o.namespace_labels) {
+        return refused(
+            "NamespaceNotAllowed",
+            format!(
+                "AuthorizationServer {server_name} does not allow namespace {namespace}; ask its administrator to add it to spec.allowedNamespaces"
+            ),
+        );
+    }
+    if !spec.audiences.is_empty() {
+        return refused(
+            "AudiencesUnsupported",
+            format!("audiences cannot be restricted at AuthorizationServer {server_name}; remove spec.audiences"),
+        );
+    }
+    if spec.jwks.is_some() && server.spec.revocation.least_evidence == Some(EvidenceLevel::Proven) {
+        return refused(
+            "EvidenceUnobtainable",
+            format!(
+                "AuthorizationServer {server_name} demands Proven revocation, which takes a credential that the operator holds; remove spec.jwks, or ask for leastEvidence ServerConfirmed"
+            ),
+        );
+    }
+    // A client that was registered already goes on, whatever became of the server.
+    if runs {
+        return None;
+    }
+    if !o.clock_trusted {
+        let message = "the operator's clock is more than a minute off the API server's, so no end could be promised: nothing is registered before it is right";
+        return waiting("ClockNotTrusted", message).map(|r| Refusal { again: Some(LOOK_AGAIN), ..r });
+    }
+    if server.metadata.deletion_timestamp.is_some() {
+        return refused("AuthorizationServerDeleting", format!("AuthorizationServer {server_name} is being deleted"));
+    }
+    let status = server.status.clone().unwrap_or_default();
+    let ready = status.conditions.iter().find(|c| c.type_ == "Ready");
+    let Some(metadata) = &status.metadata else {
+        let why = ready.map_or("it has not been looked at yet", |c| c.message.as_str());
+        return waiting(
+            "AuthorizationServerNotReady",
+            format!("AuthorizationServer {server_name} is not ready: {why}"),
+        );
+    };
+    if metadata.registration_endpoint.is_none() && !server.spec.backend.chooses_id() {
+        return refused(
+            "RegistrationUnsupported",
+            format!("AuthorizationServer {server_name} has no registration endpoint"),
+        );
+    }
+    if status.capabilities.is_some_and(|c| !c.management) {
+        return refused(
+            "RevocationUnsupported",
+            format!(
+                "AuthorizationServer {server_name} registers clients that cannot be revoked afterwards; none are registered until its AuthorizationServer is changed"
+            ),
+        );
+    }
+    if let Some(found) = of_workload(o) {
+        return Some(found);
+    }
+    secret_conflict(o)
+}
+
+/// What its workload says against it.
+fn of_workload(o: &Observed) -> Option<Refusal> {
+    match (&o.workload, pinned(o)) {
+        (Workload::NotAllowed { message }, _) => refused("WorkloadKindNotAllowed", message.clone()),
+        (Workload::Missing, None) => waiting(
+            "WorkloadNotFound",
+            format!("waiting for {}: nothing is registered before it exists", workload_name(o)),
+        ),
+        (Workload::Missing, Some(_)) => refused("WorkloadGone", format!("{} is gone", workload_name(o))),
+        (Workload::Present { uid, .. }, Some(pinned)) if *uid != pinned.uid => refused(
+            "WorkloadGone",
+            format!("{} with UID {} is gone; another has its name", workload_name(o), pinned.uid),
+        ),
+        (Workload::Present { finished: Some(why), .. }, _) => {
+            refused("WorkloadFinished", format!("{} has finished already: {why}", workload_name(o)))
+        }
+        (Workload::Unknown, _) => waiting("WorkloadUnknown", format!("{} could not be read yet", workload_name(o)))
+            .map(|r| Refusal { again: Some(LOOK_AGAIN), ..r }),
+        (Workload::NotReferenced | Workload::Present { .. }, _) => None,
+    }
+}
+
+/// That the Secret is somebody else's. No watch tells when it is gone.
+pub(super) fn secret_conflict(o: &Observed) -> Option<Refusal> {
+    let spec = &o.client.spec;
+    if let (Published::Foreign { whose }, None) = (&o.secret, &spec.jwks) {
+        let found = refused(
+            "SecretConflict",
+            format!(
+                "Secret {} exists and {whose}; it is left alone. Choose another spec.secret.name in a new OAuthClient, or delete that Secret",
+                spec.secret_name(o.client.metadata.name.as_deref().unwrap_or_default())
+            ),
+        );
+        return found.map(|r| Refusal { again: Some(LOOK_AGAIN), ..r });
+    }
+    None
+}
+
+fn workload_name(o: &Observed) -> String {
+    o.client.spec.workload_ref.as_ref().map_or_else(String::new, |w| format!("{} {}", w.kind, w.name))
+}
+
+/// Says what stands against it. A client that runs goes on as it does (G6).
+pub(super) fn refuse(
+    o: &Observed,
+    serving: Option<&ClientRegistration>,
+    refusal: Refusal,
+    now: DateTime<Utc>,
+) -> Decision {
+    if let Some(serving) = serving {
+        if !in_line(o, serving) {
+            // Judged: what the edit asks for is not granted, but for a shorter life.
+            let name = serving.metadata.name.clone().unwrap_or_default();
+            let asked = lifetime::expires_at(&o.client.spec.lifetime, serving.spec.first_registered_at);
+            let step = Step::UpdateEntry { name, expires_at: asked.min(serving.spec.expires_at), whole: false };
+            return Decision { step, status: None, requeue_at: None };
+        }
+        if let Some(step) = take_over(o, serving) {
+            return Decision { step, status: None, requeue_at: None };
+        }
+        let again = refusal.again.map_or(serving.spec.expires_at, |t| now + t);
+        let mut status = base(o, serving);
+        let ready = o.secret == Published::UpToDate || serving.spec.request.jwks.is_some();
+        let said = vec![
+            say("Accepted", false, refusal.reason, refusal.message.clone()),
+            say("Registered", true, "Registered", "the client exists at the authorization server"),
+            say("Ready", ready, if ready { "Ready" } else { refusal.reason }, refusal.message.clone()),
+            say("Stalled", true, refusal.reason, refusal.message.clone()),
+        ];
+        finish(o, &mut status, if ready { "Ready" } else { "Refused" }, refusal.message, said, now);
+        return Decision {
+            step: Step::Wait,
+            status: Some(status),
+            requeue_at: Some(again.min(at(o, serving.spec.expires_at, now))),
+        };
+    }
+    if let Some(begun) = o.entries.last().filter(|e| !refusal.waiting && goes_on(e) && e.state().attempted_at.is_none())
+    {
+        // The registration controller knows nothing of what stands against it.
+        let name = begun.metadata.name.clone().unwrap_or_default();
+        let step = Step::EndEntry { name, why: "it was refused before the server was called" };
+        return Decision { step, status: None, requeue_at: None };
+    }
+    let mut status = o.client.status.clone().unwrap_or_default();
+    let mut said = vec![
+        say("Accepted", false, refusal.reason, refusal.message.clone()),
+        say("Ready", false, refusal.reason, refusal.message.clone()),
+    ];
+    if !refusal.waiting {
+        said.push(say("Stalled", true, refusal.reason, refusal.message.clone()));
+    }
+    let state = if refusal.waiting { "Pending" } else { "Refused" };
+    finish(o, &mut status, state, refusal.message, said, now);
+    Decision { step: Step::Wait, status: Some(status), requeue_at: refusal.again.map(|t| now + t) }
+}

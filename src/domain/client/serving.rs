@@ -1,0 +1,221 @@
+//! An object with a client, or on the way to one.
+
+use chrono::{DateTime, Utc};
+
+use super::refusal::{refusal, refuse, secret_conflict};
+use super::status::{base, finish};
+use super::{Decision, LOOK_AGAIN, Observed, Published, Step, at, create, in_line, known_attempts, only, wait};
+use crate::api::{ClientRegistration, EndReason};
+use crate::domain::conditions::say;
+use crate::domain::{backoff, lifetime, request};
+
+fn name(entry: &ClientRegistration) -> String {
+    entry.metadata.name.clone().unwrap_or_default()
+}
+
+/// What keeps a change from being made, while the client goes on as it was.
+enum Trouble {
+    /// An edit is called for, or an administrator.
+    Refused(&'static str, String),
+    /// It is tried again.
+    Failing(String),
+}
+
+/// What to do next for a change, or why nothing is done.
+enum Change {
+    Next(Step),
+    Trouble(Trouble),
+    Nothing,
+}
+
+/// An object whose client serves.
+pub(super) fn serve(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Decision {
+    let state = entry.state();
+    let wanted = request::of(&o.client.spec);
+    let expires_at = lifetime::expires_at(&o.client.spec.lifetime, entry.spec.first_registered_at);
+    let hash = request::hash(&wanted);
+    let unsupported = state.failed_change.as_ref().is_some_and(|f| f.request == hash && f.unsupported);
+    let replace = request::needs_replacement(&entry.spec.request, &wanted) || unsupported;
+    let whole = !replace && entry.spec.request != wanted;
+    if whole || entry.spec.expires_at != expires_at || !in_line(o, entry) {
+        return only(Step::UpdateEntry { name: name(entry), expires_at, whole: !replace });
+    }
+    if let Some(refused) = secret_conflict(o) {
+        return refuse(o, Some(entry), refused, now);
+    }
+    if let Some(step) = take_over(o, entry) {
+        return only(step);
+    }
+    let newer = o.entries.last().filter(|n| n.spec.attempt > entry.spec.attempt);
+    let trouble = match replacement(o, newer, replace, now) {
+        Change::Next(step) => return only(step),
+        Change::Trouble(trouble) => Some(trouble),
+        Change::Nothing => None,
+    };
+    let refused = state.failed_change.filter(|f| f.request == hash && !f.unsupported).map(|f| f.message);
+    let pending = state.retry.filter(|_| state.applied.as_ref().is_some_and(|applied| *applied != hash));
+    let pending = pending.map(|r| format!("a change is not made yet, the client goes on as it was: {}", r.last_error));
+    let trouble =
+        refused.map(|message| Trouble::Refused("ChangeRefused", message)).or(trouble).or(pending.map(Trouble::Failing));
+    let shown = if state.acceptance.is_some() {
+        "registered, credential shown to work, Secret published"
+    } else {
+        "registered; whether the credential works cannot be tried here"
+    };
+    let mut said = vec![
+        say("Accepted", true, "Accepted", "nothing stands against this request"),
+        say("Registered", true, "Registered", "the client exists at the authorization server"),
+        say("Ready", true, "Ready", shown),
+    ];
+    let mut status = base(o, entry);
+    if !o.clock_trusted && now >= entry.spec.expires_at {
+        let message = "by the operator's clock the lifetime is over, but that clock is more than a minute off the API server's: nothing is ended for reasons of time before it is right";
+        said[2] = say("Ready", true, "ClockNotTrusted", message);
+        finish(o, &mut status, "Overdue", message.into(), said, now);
+        return Decision { step: Step::Wait, status: Some(status), requeue_at: Some(now + LOOK_AGAIN) };
+    }
+    let message = match trouble {
+        None => shown.to_owned(),
+        Some(Trouble::Refused(reason, message)) => {
+            said.push(say("Stalled", true, reason, message.clone()));
+            message
+        }
+        Some(Trouble::Failing(message)) => {
+            said.push(say("Reconciling", true, "ChangePending", message.clone()));
+            message
+        }
+    };
+    finish(o, &mut status, "Ready", message, said, now);
+    Decision { step: Step::Wait, status: Some(status), requeue_at: Some(at(o, entry.spec.expires_at, now)) }
+}
+
+/// The entry that serves takes over: the Secret holds its credential, then those that it replaced can go.
+pub(super) fn take_over(o: &Observed, entry: &ClientRegistration) -> Option<Step> {
+    match (entry.spec.request.jwks.is_some(), &o.secret) {
+        (true, Published::UpToDate | Published::Outdated) => return Some(Step::DeleteSecret),
+        (true, _) | (false, Published::UpToDate) => {}
+        (false, Published::Absent | Published::Outdated) => return Some(Step::PublishSecret { entry: name(entry) }),
+        (false, Published::Foreign { .. }) => return None,
+    }
+    let old = o.entries.iter().find(|e| e.spec.attempt < entry.spec.attempt && goes_on(e))?;
+    Some(Step::EndEntry { name: name(old), why: "a later registration took its place" })
+}
+
+/// Whether there may be a client that nothing has ended yet. A possible orphan cannot be ended.
+pub(super) fn goes_on(entry: &ClientRegistration) -> bool {
+    entry.spec.end.is_none()
+        && entry.is_live()
+        && entry.state().end.is_none()
+        && entry.state().possible_orphan.is_none()
+}
+
+/// The registration that is to take the place of the one that serves. `newer` is one that was begun.
+fn replacement(o: &Observed, newer: Option<&ClientRegistration>, replace: bool, now: DateTime<Utc>) -> Change {
+    if !replace {
+        return match newer.filter(|n| goes_on(n)) {
+            Some(unwanted) => {
+                let why = "the change that it was made for was taken back";
+                Change::Next(Step::EndEntry { name: name(unwanted), why })
+            }
+            None => Change::Nothing,
+        };
+    }
+    let anew = |not_before| match refusal(o, false) {
+        Some(refused) => Change::Trouble(Trouble::Refused(refused.reason, refused.message)),
+        None => match create(o, not_before, None, now).step {
+            // The status that says so comes first.
+            Step::Wait => Change::Nothing,
+            step => Change::Next(step),
+        },
+    };
+    let refused = |message| Change::Trouble(Trouble::Refused("ChangeRefused", message));
+    let Some(newer) = newer else { return anew(None) };
+    let state = newer.state();
+    if let Some(rejection) = state.rejection.filter(|_| in_line(o, newer)) {
+        return refused(format!("{}; the client goes on as it was", rejection.message));
+    }
+    if let Some(orphan) = state.possible_orphan {
+        if orphan.unmanageable && newer.spec.server.generation == server_generation(o) {
+            return refused(format!("{}; the client goes on as it was", orphan.message));
+        }
+        return anew(Some(after_an_orphan(newer, orphan.since)));
+    }
+    if !goes_on(newer) {
+        // One that was granted too much, or that an administrator deleted, waits for an edit.
+        return if in_line(o, newer) && state.end.is_some_and(|e| e.reason != EndReason::Replaced) {
+            refused("the registration that was to replace this one has ended; the client goes on as it was".into())
+        } else {
+            anew(None)
+        };
+    }
+    if let Some(step) = bring_in_line(o, newer) {
+        return Change::Next(step);
+    }
+    state.retry.map_or(Change::Nothing, |r| {
+        let message = format!("the registration that is to replace this one fails: {}", r.last_error);
+        Change::Trouble(Trouble::Failing(message))
+    })
+}
+
+/// The update that an entry which does not serve yet needs. What is asked changes only while nothing was asked.
+fn bring_in_line(o: &Observed, entry: &ClientRegistration) -> Option<Step> {
+    let expires_at = lifetime::expires_at(&o.client.spec.lifetime, entry.spec.first_registered_at);
+    let open = entry.state().attempted_at.is_none();
+    let differs = open && entry.spec.request != request::of(&o.client.spec);
+    (differs || entry.spec.expires_at != expires_at || !in_line(o, entry)).then(|| Step::UpdateEntry {
+        name: name(entry),
+        expires_at,
+        whole: open,
+    })
+}
+
+fn server_generation(o: &Observed) -> i64 {
+    o.server.as_ref().and_then(|s| s.metadata.generation).unwrap_or_default()
+}
+
+fn after_an_orphan(entry: &ClientRegistration, since: DateTime<Utc>) -> DateTime<Utc> {
+    since + backoff::delay(&name(entry), entry.spec.attempt + 2, None)
+}
+
+/// An entry that is neither serving nor ended: registering, failing, or of unknown outcome.
+pub(super) fn underway(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Decision {
+    let state = entry.state();
+    let changed = || entry.spec.server.generation != server_generation(o);
+    if let Some(orphan) = state.possible_orphan.as_ref().filter(|p| !p.unmanageable || changed()) {
+        if known_attempts(&o.client) < entry.spec.attempt {
+            return troubled(o, entry, "PossibleOrphan", orphan.message.clone(), now);
+        }
+        return create(o, Some(after_an_orphan(entry, orphan.since)), None, now);
+    }
+    if let Some(step) = bring_in_line(o, entry) {
+        return only(step);
+    }
+    match (state.possible_orphan, state.retry) {
+        (Some(orphan), _) => troubled(o, entry, "PossibleOrphan", orphan.message, now),
+        (None, Some(retry)) => troubled(o, entry, "RegistrationFailing", retry.last_error, now),
+        (None, None) => wait(Some(at(o, entry.spec.expires_at, now))),
+    }
+}
+
+/// Says what stands in the way of an entry.
+fn troubled(
+    o: &Observed,
+    entry: &ClientRegistration,
+    reason: &'static str,
+    message: String,
+    now: DateTime<Utc>,
+) -> Decision {
+    let mut status = base(o, entry);
+    let stalled = entry.state().possible_orphan.is_some_and(|p| p.unmanageable);
+    let mut said = vec![
+        say("Accepted", true, "Accepted", "nothing stands against this request"),
+        say("Registered", false, reason, message.clone()),
+        say("Ready", false, reason, message.clone()),
+    ];
+    if stalled {
+        said.push(say("Stalled", true, reason, message.clone()));
+    }
+    let word = if stalled { "Refused" } else { "Registering" };
+    finish(o, &mut status, word, message, said, now);
+    Decision { step: Step::Wait, status: Some(status), requeue_at: Some(at(o, entry.spec.expires_at, now)) }
+}

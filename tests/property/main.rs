@@ -1,0 +1,251 @@
+//! Both deciders, driven by both controllers' order of writes, against an API server and an authorization server in
+//! memory: a crash after any call, a fault at any call, users who do anything at any time. It always converges, and the
+//! guarantees hold on the way.
+//!
+//! `PROPERTY_SEED` and `PROPERTY_CASES` set which cases and how many. A failure prints the shortest trace found.
+
+mod actions;
+mod calls;
+mod client;
+mod end;
+mod faults;
+mod laws;
+mod probing;
+mod registering;
+mod registration;
+mod schedule;
+mod server;
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use oauthclient_operator::api::AuthorizationServer;
+use oauthclient_operator::domain::ends::NamespaceState;
+use proptest::prelude::*;
+use proptest::test_runner::{RngSeed, TestCaseError, TestError, TestRunner};
+use serde_json::json;
+
+use actions::{Action, action, happen};
+use faults::{Fault, fault};
+use schedule::Schedule;
+use server::{Mode, Probing, Server};
+use world::World;
+
+/// When every case begins.
+fn start() -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::days(10_000)
+}
+
+/// The AuthorizationServer, as discovery left it.
+fn authorization_server() -> AuthorizationServer {
+    serde_json::from_value(json!({
+        "apiVersion": "oauthclient.dev/v1alpha1",
+        "kind": "AuthorizationServer",
+        "metadata": {"name": "s", "generation": 1, "uid": "s"},
+        "spec": {
+            "issuer": "https://s.example",
+            "backend": {"dynamicRegistration": {}},
+            "allowedNamespaces": {"names": ["*"]},
+        },
+        "status": {
+            "metadata": {
+                "tokenEndpoint": "https://s.example/token",
+                "registrationEndpoint": "https://s.example/reg",
+                "revocationEndpoint": "https://s.example/revoke",
+                "keyThumbprints": ["ours"],
+            },
+            "capabilities": {"registration": true, "management": true},
+        },
+    }))
+    .expect("an AuthorizationServer")
+}
+
+/// What the authorization server is like.
+#[derive(Debug, Clone)]
+struct Setup {
+    probing: Probing,
+    rotates_token: bool,
+    rotates_secret: bool,
+    changes_in_place: bool,
+}
+
+/// One thing that happens.
+#[derive(Debug, Clone)]
+enum Event {
+    /// One of those at work makes so many calls.
+    Run(u8, u8),
+    /// One of those at work makes a call, and this becomes of it.
+    Meets(u8, Fault),
+    /// All go on until nothing is left to do at this instant.
+    Settle,
+    /// So many seconds pass.
+    Passes(u32),
+    /// The operator dies and starts again.
+    Crash,
+    /// Somebody does something.
+    Does(Action),
+}
+
+fn setup() -> impl Strategy<Value = Setup> {
+    let probing = prop_oneof![
+        10 => Just(Probing::Revocation),
+        2 => Just(Probing::CodeOnly),
+        1 => Just(Probing::Nothing),
+    ];
+    (probing, any::<bool>(), prop::bool::weighted(0.2), prop::bool::weighted(0.8)).prop_map(
+        |(probing, rotates_token, rotates_secret, changes_in_place)| Setup {
+            probing,
+            rotates_token,
+            rotates_secret,
+            changes_in_place,
+        },
+    )
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        8 => (any::<u8>(), 1u8..40).prop_map(|(who, calls)| Event::Run(who, calls)),
+        6 => (any::<u8>(), fault()).prop_map(|(who, fault)| Event::Meets(who, fault)),
+        4 => Just(Event::Settle),
+        3 => prop::sample::select(vec![1u32, 10, 120, 400, 700, 3600, 40_000]).prop_map(Event::Passes),
+        2 => Just(Event::Crash),
+        8 => action().prop_map(Event::Does),
+    ]
+}
+
+fn world(setup: &Setup, trace: bool) -> World {
+    World {
+        now: start(),
+        skew: TimeDelta::zero(),
+        last: 0,
+        clients: BTreeMap::new(),
+        entries: BTreeMap::new(),
+        management: BTreeMap::new(),
+        secrets: BTreeMap::new(),
+        namespaces: [("n0".into(), NamespaceState::Active), ("n1".into(), NamespaceState::Active)].into(),
+        jobs: BTreeMap::new(),
+        object: Some(authorization_server()),
+        server: Server {
+            mode: Mode::Up,
+            probing: setup.probing,
+            clients: Vec::new(),
+            late: Vec::new(),
+            rotates_token: setup.rotates_token,
+            rotates_secret: setup.rotates_secret,
+            changes_in_place: setup.changes_in_place,
+            refuses: None,
+            next: 0,
+            calls: 0,
+        },
+        fault: Fault::None,
+        woken: BTreeSet::new(),
+        writes: 0,
+        violations: Vec::new(),
+        trace: trace.then(Vec::new),
+        facts: laws::Facts::default(),
+    }
+}
+
+/// Lets everything happen, then calms down, and judges. What was broken, and the trace where one was asked for.
+fn play(setup: &Setup, events: &[Event], trace: bool) -> (Vec<String>, Vec<String>) {
+    let mut schedule = Schedule::new(world(setup, trace));
+    let create = Action::Create(0, actions::Kind::Plain);
+    happen(&mut schedule.api.change(), &create);
+    for event in events {
+        step(&mut schedule, event);
+        if !schedule.api.world().violations.is_empty() {
+            break;
+        }
+    }
+    calm(&mut schedule);
+    let world = &mut *schedule.api.change();
+    (world.violations.clone(), world.trace.take().unwrap_or_default())
+}
+
+fn step(schedule: &mut Schedule, event: &Event) {
+    match event {
+        Event::Run(who, calls) => {
+            for _ in 0..*calls {
+                if !schedule.poll(*who, Fault::None) {
+                    break;
+                }
+            }
+        }
+        Event::Meets(who, fault) => {
+            schedule.poll(*who, *fault);
+        }
+        Event::Settle => schedule.settle(),
+        Event::Passes(seconds) => {
+            if *seconds >= 120 {
+                schedule.times_out();
+            }
+            let world = &mut *schedule.api.change();
+            world.now += TimeDelta::seconds(i64::from(*seconds));
+            world.say(|_| format!("{seconds} s pass"));
+            laws::remember(world);
+            world.housekeeping();
+        }
+        Event::Crash => schedule.crash(),
+        Event::Does(action) => {
+            happen(&mut schedule.api.change(), action);
+        }
+    }
+}
+
+/// Faults stop, time passes; then every object is deleted, and time passes.
+fn calm(schedule: &mut Schedule) {
+    {
+        let world = &mut *schedule.api.change();
+        world.say(|_| "--- calm".into());
+        world.server.settle();
+        world.server.mode = Mode::Up;
+        world.server.clients.iter_mut().for_each(|c| c.disabled = false);
+        world.skew = TimeDelta::zero();
+        laws::remember(world);
+    }
+    for last in [false, true] {
+        if last {
+            let world = &mut *schedule.api.change();
+            world.say(|_| "--- everything is deleted".into());
+            for key in world.clients.keys().cloned().collect::<Vec<_>>() {
+                world.delete_client(&key);
+            }
+            laws::remember(world);
+        }
+        schedule.live_on(TimeDelta::minutes(40));
+        let world = &mut *schedule.api.change();
+        if !world.violations.is_empty() {
+            return;
+        }
+        end::judge(world);
+    }
+}
+
+fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|s| s.parse().ok()).unwrap_or(otherwise)
+}
+
+#[test]
+fn converges_and_keeps_its_guarantees() {
+    let seed = number("PROPERTY_SEED", 2026);
+    let cases = u32::try_from(number("PROPERTY_CASES", 5_000)).expect("a number of cases");
+    eprintln!("PROPERTY_SEED={seed} PROPERTY_CASES={cases}");
+    let config = ProptestConfig {
+        cases,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(seed),
+        max_shrink_iters: 20_000,
+        ..ProptestConfig::default()
+    };
+    let mut runner = TestRunner::new(config);
+    let result = runner.run(&(setup(), prop::collection::vec(event(), 0..60)), |(setup, events)| {
+        let (broken, _) = play(&setup, &events, false);
+        broken.first().map_or(Ok(()), |law| Err(TestCaseError::fail(law.clone())))
+    });
+    if let Err(TestError::Fail(why, (setup, events))) = &result {
+        let (_, trace) = play(setup, events, true);
+        panic!("{why}\n{setup:?}\n{events:?}\n{}\nPROPERTY_SEED={seed}", trace.join("\n"));
+    }
+    result.expect("cases that can be played");
+}

@@ -1,0 +1,367 @@
+//! An authorization server in memory: clients, registration tokens that rotate, probes, and every way to misbehave.
+
+use chrono::{DateTime, Utc};
+use oauthclient_operator::api::{ProbeRecord, RegistrationRequest};
+use oauthclient_operator::authorization_server::probe::NoAnswer;
+use oauthclient_operator::authorization_server::{
+    CallError, Granted, Management, Refusal, RegisterError, Registered, RegistrationAccess, Updated,
+};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::faults::Fault;
+
+/// What stands at the server's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// The server.
+    Up,
+    /// Nothing: no connection.
+    Down,
+    /// Something that takes requests and never answers.
+    Hanging,
+    /// Another server, with other keys, that knows none of our clients.
+    Swapped,
+    /// A proxy that answers 404 to everything.
+    NotFound,
+    /// The server, but its probe endpoints answer 503.
+    ProbesUseless,
+}
+
+/// How the server's probe endpoints answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probing {
+    /// Revocation tells live credentials from others.
+    Revocation,
+    /// Revocation says 200 to all; a made-up code tells.
+    CodeOnly,
+    /// Nothing tells.
+    Nothing,
+}
+
+/// A client that is or was at the server.
+#[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
+pub struct Client {
+    pub id: String,
+    pub entry: String,
+    pub secret: String,
+    pub token: String,
+    pub scopes: Vec<String>,
+    pub exists: bool,
+    pub disabled: bool,
+    /// The answer to its registration was sent.
+    pub answered: bool,
+    pub deleted_by_us: bool,
+    /// An administrator of the server deleted or disabled it, or a new token or secret was lost with its answer.
+    pub meddled: bool,
+}
+
+/// What takes effect after its time-out.
+#[derive(Debug, Clone)]
+pub enum Late {
+    Post { entry: String, request: RegistrationRequest },
+    Put { id: String, token: String, scopes: Vec<String> },
+    Delete { id: String, token: String },
+}
+
+#[derive(Debug)]
+pub struct Server {
+    pub mode: Mode,
+    pub probing: Probing,
+    pub clients: Vec<Client>,
+    pub late: Vec<Late>,
+    pub rotates_token: bool,
+    pub rotates_secret: bool,
+    pub changes_in_place: bool,
+    /// Refuses registrations with these scopes: 400.
+    pub refuses: Option<String>,
+    pub next: u32,
+    pub calls: u64,
+}
+
+/// A refusal with this status.
+pub fn refusal(operation: &'static str, status: u16) -> Refusal {
+    Refusal { operation, status, error: None, description: None, retry_after: None }
+}
+
+fn unclear(why: &str, may_have_acted: bool) -> CallError {
+    CallError::Inconclusive { why: why.into(), may_have_acted, retry_after: None }
+}
+
+fn no_answer(why: &str, taken: bool) -> NoAnswer {
+    NoAnswer { why: why.into(), taken }
+}
+
+/// What becomes of a request: it is acted on or not, and the answer comes or not.
+enum Way {
+    /// Acted on, answered.
+    Through,
+    /// Never sent.
+    NotSent,
+    /// Acted on; no answer that can be used.
+    Lost,
+    /// Not acted on yet; no answer.
+    Late,
+    /// Not acted on; no answer.
+    Hangs,
+    /// Refused.
+    Refused(u16),
+}
+
+impl Server {
+    fn way(&mut self, fault: Fault) -> Way {
+        self.calls += 1;
+        match (self.mode, fault) {
+            (Mode::Down, _) | (_, Fault::NotSent | Fault::Busy) => Way::NotSent,
+            (Mode::Hanging, _) => Way::Hangs,
+            (Mode::NotFound, _) => Way::Refused(404),
+            (Mode::Swapped, _) => Way::Refused(401),
+            (_, Fault::Lost | Fault::WrongBody) => Way::Lost,
+            (_, Fault::Late) => Way::Late,
+            (_, Fault::Refused(status)) => Way::Refused(status),
+            (_, Fault::Broken) => Way::Hangs,
+            _ => Way::Through,
+        }
+    }
+
+    fn fresh(&mut self, what: &str) -> String {
+        self.next += 1;
+        format!("{what}{}", self.next)
+    }
+
+    fn make(&mut self, entry: &str, request: &RegistrationRequest, answered: bool) -> usize {
+        let (id, secret, token) = (self.fresh("id"), self.fresh("secret"), self.fresh("token"));
+        self.clients.push(Client {
+            id,
+            entry: entry.into(),
+            secret,
+            token,
+            scopes: request.scopes.clone(),
+            exists: true,
+            disabled: false,
+            answered,
+            deleted_by_us: false,
+            meddled: false,
+        });
+        self.clients.len() - 1
+    }
+
+    /// RFC 7591.
+    pub fn post(
+        &mut self,
+        entry: &str,
+        request: &RegistrationRequest,
+        fault: Fault,
+    ) -> Result<Registered, RegisterError> {
+        let unknown = || Err(RegisterError::OutcomeUnknown { why: "no answer to the registration".into() });
+        match self.way(fault) {
+            Way::NotSent => return Err(RegisterError::NoEffect { why: "no connection".into(), retry_after: None }),
+            Way::Refused(status) => return Err(RegisterError::Refused(refusal("register client", status))),
+            Way::Hangs => return unknown(),
+            Way::Late => {
+                self.late.push(Late::Post { entry: entry.into(), request: request.clone() });
+                return unknown();
+            }
+            Way::Through | Way::Lost => {}
+        }
+        if self.refuses.as_ref().is_some_and(|scope| request.scopes.contains(scope)) {
+            return Err(RegisterError::Refused(refusal("register client", 400)));
+        }
+        let answered = matches!(fault, Fault::None | Fault::GrantsMore);
+        let at = self.make(entry, request, answered);
+        if fault == Fault::Unmanageable {
+            let client_id = Some(self.clients[at].id.clone());
+            return Err(RegisterError::Unmanageable { why: "no registration_access_token".into(), client_id });
+        }
+        if !answered {
+            return unknown();
+        }
+        let mut granted = request.scopes.clone();
+        if fault == Fault::GrantsMore {
+            granted.push("everything".into());
+        }
+        let client = &self.clients[at];
+        Ok(Registered {
+            management: management(client),
+            client_secret: (!own_key(request)).then(|| client.secret.clone().into()),
+            client_secret_expires_at: None,
+            granted: Granted { scopes: Some(granted), ..Granted::default() },
+            status: 201,
+        })
+    }
+
+    fn managed(&mut self, id: &str, token: &str) -> Option<&mut Client> {
+        self.clients.iter_mut().find(|c| c.id == id && c.exists && !c.disabled && c.token == token)
+    }
+
+    fn change(&mut self, id: &str, token: &str, scopes: &[String], heard: bool) -> Option<Client> {
+        let (new_token, new_secret) = (self.fresh("token"), self.fresh("secret"));
+        let (rotates_token, rotates_secret) = (self.rotates_token, self.rotates_secret);
+        let client = self.managed(id, token)?;
+        client.scopes = scopes.to_vec();
+        if rotates_token {
+            client.token = new_token;
+        }
+        if rotates_secret {
+            client.secret = new_secret;
+        }
+        client.meddled |= !heard && (rotates_token || rotates_secret);
+        Some(client.clone())
+    }
+
+    /// RFC 7592 section 2.2.
+    pub fn put(
+        &mut self,
+        with: &Management,
+        request: &RegistrationRequest,
+        fault: Fault,
+    ) -> Result<Updated, CallError> {
+        let (id, token) = (with.client_id.as_str(), token_of(with));
+        match self.way(fault) {
+            Way::NotSent => return Err(unclear("no connection", false)),
+            Way::Refused(status) => return Err(CallError::Refused(refusal("update client", status))),
+            Way::Hangs => return Err(unclear("no answer", true)),
+            Way::Late => {
+                let scopes = request.scopes.clone();
+                self.late.push(Late::Put { id: id.into(), token: token.into(), scopes });
+                return Err(unclear("no answer", true));
+            }
+            Way::Through | Way::Lost => {}
+        }
+        if !self.changes_in_place {
+            return Err(CallError::Refused(refusal("update client", 405)));
+        }
+        if self.refuses.as_ref().is_some_and(|scope| request.scopes.contains(scope)) {
+            return Err(CallError::Refused(refusal("update client", 400)));
+        }
+        let heard = !matches!(fault, Fault::Lost | Fault::WrongBody);
+        let Some(client) = self.change(id, token, &request.scopes, heard) else {
+            return Err(CallError::Refused(refusal("update client", 401)));
+        };
+        if !heard {
+            return Err(unclear("no answer that can be used", true));
+        }
+        let mut granted = request.scopes.clone();
+        if fault == Fault::GrantsMore {
+            granted.push("everything".into());
+        }
+        Ok(Updated {
+            management: management(&client),
+            client_secret: (self.rotates_secret && !own_key(request)).then(|| client.secret.clone().into()),
+            granted: Granted { scopes: Some(granted), ..Granted::default() },
+        })
+    }
+
+    fn remove(&mut self, id: &str, token: &str) -> bool {
+        self.managed(id, token).is_some_and(|client| {
+            client.exists = false;
+            client.deleted_by_us = true;
+            true
+        })
+    }
+
+    /// RFC 7592 section 2.3.
+    pub fn delete(&mut self, with: &Management, fault: Fault) -> Result<u16, CallError> {
+        let (id, token) = (with.client_id.as_str(), token_of(with));
+        match self.way(fault) {
+            Way::NotSent => Err(unclear("no connection", false)),
+            Way::Refused(status) => Err(CallError::Refused(refusal("delete client", status))),
+            Way::Hangs => Err(unclear("no answer", true)),
+            Way::Late => {
+                self.late.push(Late::Delete { id: id.into(), token: token.into() });
+                Err(unclear("no answer", true))
+            }
+            Way::Lost => {
+                self.remove(id, token);
+                Err(unclear("no answer that can be used", true))
+            }
+            Way::Through if self.remove(id, token) => Ok(204),
+            Way::Through => Err(CallError::Refused(refusal("delete client", 401))),
+        }
+    }
+
+    /// Tries a credential; `None` is one that never existed.
+    pub fn probe(
+        &mut self,
+        method: &str,
+        credential: Option<(&str, &SecretString)>,
+        now: DateTime<Utc>,
+        fault: Fault,
+    ) -> Result<ProbeRecord, NoAnswer> {
+        let answer = |status, error: Option<&str>| Ok(ProbeRecord { at: now, status, error: error.map(Into::into) });
+        match self.way(fault) {
+            Way::NotSent => return Err(no_answer("no connection", false)),
+            // A swapped server answers a credential that it does not know; a proxy's 404 is no OAuth answer.
+            Way::Refused(401) => return answer(401, Some("invalid_client")),
+            Way::Refused(_) | Way::Lost | Way::Late | Way::Hangs => {
+                return Err(no_answer("no OAuth answer", true));
+            }
+            Way::Through => {}
+        }
+        if self.mode == Mode::ProbesUseless {
+            return Err(no_answer("503", true));
+        }
+        let accepted = credential.is_some_and(|(id, secret)| {
+            let keys = secret.expose_secret() == "key";
+            self.clients
+                .iter()
+                .any(|c| c.id == id && c.exists && !c.disabled && (keys || c.secret == secret.expose_secret()))
+        });
+        match (self.probing, method) {
+            (Probing::CodeOnly | Probing::Nothing, "Revocation") => answer(200, None),
+            (Probing::Nothing, _) => answer(400, Some("invalid_grant")),
+            (_, "Revocation") if accepted => answer(200, None),
+            (_, _) if accepted => answer(400, Some("invalid_grant")),
+            _ => answer(401, Some("invalid_client")),
+        }
+    }
+
+    /// The signing keys of whatever answers.
+    pub fn keys(&mut self, fault: Fault) -> Option<&'static str> {
+        match self.way(fault) {
+            Way::Through => Some("ours"),
+            Way::Refused(401) if self.mode == Mode::Swapped => Some("another's"),
+            _ => None,
+        }
+    }
+
+    /// Everything that was late takes effect now.
+    pub fn settle(&mut self) -> usize {
+        let late = std::mem::take(&mut self.late);
+        let count = late.len();
+        for effect in late {
+            match effect {
+                Late::Post { entry, request } => {
+                    self.make(&entry, &request, false);
+                }
+                Late::Put { id, token, scopes } => {
+                    self.change(&id, &token, &scopes, false);
+                }
+                Late::Delete { id, token } => {
+                    self.remove(&id, &token);
+                }
+            }
+        }
+        count
+    }
+}
+
+/// Whether the client authenticates with a key.
+fn own_key(request: &RegistrationRequest) -> bool {
+    request.jwks.is_some() || request.signing_alg.is_some()
+}
+
+/// The registration access token of a client that is managed by one.
+pub fn token_of(with: &Management) -> &str {
+    with.registration.as_ref().map_or("", |r| r.access_token.expose_secret())
+}
+
+fn management(client: &Client) -> Management {
+    Management {
+        client_id: client.id.clone(),
+        registration: Some(RegistrationAccess {
+            client_uri: format!("https://s.example/reg/{}", client.id),
+            access_token: client.token.clone().into(),
+        }),
+    }
+}
