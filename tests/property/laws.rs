@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use oauthclient_operator::api::{
@@ -48,8 +48,17 @@ pub fn object<'a>(world: &'a World, entry: &ClientRegistration) -> Option<&'a OA
     (found.uid().as_deref() == Some(&of.uid)).then_some(found)
 }
 
-/// The ends that are true of an entry now.
+/// The ends that may be noticed of an entry now, by a clock that is trusted.
 pub fn ends(world: &World, name: &str) -> BTreeSet<EndReason> {
+    ends_at(world, name, world.now + TimeDelta::seconds(60))
+}
+
+/// The ends that have come for an entry.
+pub fn due(world: &World, name: &str) -> BTreeSet<EndReason> {
+    ends_at(world, name, world.now - TimeDelta::seconds(1))
+}
+
+fn ends_at(world: &World, name: &str, now: DateTime<Utc>) -> BTreeSet<EndReason> {
     let mut found = BTreeSet::new();
     let Some(entry) = world.entries.get(name) else { return found };
     let spec = &entry.spec;
@@ -96,7 +105,7 @@ pub fn ends(world: &World, name: &str) -> BTreeSet<EndReason> {
             }
         }
     }
-    if world.now + TimeDelta::seconds(60) >= expires_at {
+    if now >= expires_at {
         found.insert(EndReason::Expired);
     }
     let everything = |scopes: &Option<Vec<String>>| scopes.iter().flatten().any(|s| s == "everything");
@@ -176,7 +185,7 @@ pub fn post(world: &mut World, name: &str) {
     if !stored && !world.facts.removed.contains(name) {
         world.broken(format!("G3: {called} is registered without an entry, a finalizer or an attempt on record"));
     }
-    let now = ends(world, name);
+    let now = due(world, name);
     let since = world.facts.began_with.get(name).cloned().unwrap_or_default();
     if let Some(end) = since.intersection(&now).next() {
         world.broken(format!("G2: {called} is registered although its end has come: {end:?}"));

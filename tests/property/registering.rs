@@ -21,7 +21,9 @@ pub async fn register(api: &Api, work: &mut Work) -> Result<(), ApiError> {
         .await;
     match outcome {
         Ok(registered) => store(api, work, registered).await,
-        Err(RegisterError::NoEffect { why, .. }) => not_registered(api, work, &why).await,
+        Err(RegisterError::NoEffect { why, .. } | RegisterError::Foreign { why }) => {
+            not_registered(api, work, &why).await
+        }
         Err(RegisterError::Refused(refusal)) if matches!(refusal.status, 300..=399 | 401 | 403 | 404 | 405 | 429) => {
             not_registered(api, work, &refusal.to_string()).await
         }
@@ -32,7 +34,6 @@ pub async fn register(api: &Api, work: &mut Work) -> Result<(), ApiError> {
             s.retry = None;
             record(api, work).await
         }
-        Err(RegisterError::Foreign { why }) => not_registered(api, work, &why).await,
         Err(RegisterError::OutcomeUnknown { .. }) => orphan(api, work, false).await,
         Err(RegisterError::Unmanageable { client_id, .. }) => {
             work.observed.status.client_id = client_id;

@@ -18,16 +18,18 @@ pub(super) struct Refusal {
     waiting: bool,
     /// No watch tells when it does: look again after so long.
     again: Option<TimeDelta>,
+    /// It ends by itself what was begun: the registration controller sees it as well.
+    ends: bool,
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "every caller returns an option")]
 fn refused(reason: &'static str, message: impl Into<String>) -> Option<Refusal> {
-    Some(Refusal { reason, message: message.into(), waiting: false, again: None })
+    Some(Refusal { reason, message: message.into(), waiting: false, again: None, ends: false })
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "every caller returns an option")]
 fn waiting(reason: &'static str, message: impl Into<String>) -> Option<Refusal> {
-    Some(Refusal { reason, message: message.into(), waiting: true, again: None })
+    Some(Refusal { reason, message: message.into(), waiting: true, again: None, ends: false })
 }
 
 /// What stands against registering this object now; with `runs`, against its going on as it does.
@@ -101,7 +103,7 @@ pub(super) fn refusal(o: &Observed, runs: bool) -> Option<Refusal> {
         );
     }
     if let Some(found) = of_workload(o) {
-        return Some(found);
+        return Some(Refusal { ends: true, ..found });
     }
     secret_conflict(o)
 }
@@ -166,7 +168,8 @@ pub(super) fn refuse(
         if let Some(step) = take_over(o, serving) {
             return Decision { step, status: None, requeue_at: None };
         }
-        let again = refusal.again.map_or(serving.spec.expires_at, |t| now + t);
+        let expiry = at(o, serving.spec.expires_at, now);
+        let requeue_at = Some(refusal.again.map_or(expiry, |t| expiry.min(now + t)));
         let mut status = base(o, serving);
         let ready = o.secret == Published::UpToDate || serving.spec.request.jwks.is_some();
         let said = vec![
@@ -176,13 +179,10 @@ pub(super) fn refuse(
             say("Stalled", true, refusal.reason, refusal.message.clone()),
         ];
         finish(o, &mut status, if ready { "Ready" } else { "Refused" }, refusal.message, said, now);
-        return Decision {
-            step: Step::Wait,
-            status: Some(status),
-            requeue_at: Some(again.min(at(o, serving.spec.expires_at, now))),
-        };
+        return Decision { step: Step::Wait, status: Some(status), requeue_at };
     }
-    if let Some(begun) = o.entries.last().filter(|e| !refusal.waiting && goes_on(e) && e.state().attempted_at.is_none())
+    if let Some(begun) =
+        o.entries.last().filter(|e| goes_on(e) && e.state().attempted_at.is_none() && !refusal.waiting && !refusal.ends)
     {
         // The registration controller knows nothing of what stands against it.
         let name = begun.metadata.name.clone().unwrap_or_default();

@@ -208,7 +208,7 @@ pub fn deletion_answered(
 /// that may have been sent stays on record.
 pub fn deletion_unanswered(
     status: &mut ClientRegistrationStatus,
-    pass: &Pass,
+    pass: &mut Pass,
     may_have_acted: bool,
     now: DateTime<Utc>,
 ) {
@@ -218,6 +218,8 @@ pub fn deletion_unanswered(
     } else if pass.intent_recorded {
         deletion.asked_at = None;
     }
+    // The next one, in this pass or another, is not the first any more.
+    pass.intent_recorded = false;
 }
 
 /// Puts on record that the credential was accepted.

@@ -296,9 +296,14 @@ fn a_deletion_that_was_not_sent_leaves_no_intent_unless_one_is_open() {
         let mut o = ending(5);
         o.status.deletion = Some(Deletion { asked_at: Some(ago(1)), ..Deletion::default() });
         o.pass.intent_recorded = recorded_now;
-        deletion_unanswered(&mut o.status, &o.pass, false, now());
+        deletion_unanswered(&mut o.status, &mut o.pass, false, now());
         assert_eq!(o.status.deletion.unwrap().asked_at.is_some(), left);
     }
+    let mut o = ending(5);
+    o.pass.intent_recorded = true;
+    deletion_unanswered(&mut o.status, &mut o.pass, true, now());
+    deletion_answered(&mut o.status, &mut o.pass, 401, false, now());
+    assert!(o.status.deletion.unwrap().asked_at.is_some(), "the one before may have been the one");
 }
 
 #[test]
