@@ -36,7 +36,8 @@ fn the_tests_that_guarantees_rest_on_exist() {
     let mut named = 0;
     for quoted in text.lines().filter(|l| l.starts_with('|')).flat_map(|l| l.split('`').skip(1).step_by(2)) {
         if let Some((file, function)) = quoted.split_once(": ") {
-            let path = format!("tests/{file}.rs");
+            let folder = format!("tests/{file}");
+            let path = if Path::new(&folder).is_dir() { folder + "/main.rs" } else { folder + ".rs" };
             let source = fs::read_to_string(&path).unwrap_or_else(|_| panic!("there is no {path}"));
             assert!(source.contains(&format!("fn {function}(")), "{path} has no {function}");
             named += 1;

@@ -41,6 +41,7 @@ pub fn metrics_and_readiness(bed: &Bed) {
     });
     assert_eq!(operator.get("/healthz").map(|(status, _)| status), Some(200), "a restart would not help");
     bed.process("start", "kube-apiserver");
+    bed.until_clients_are_taken();
     w.until("it is ready again", || operator.get("/readyz").is_some_and(|(status, _)| status == 200));
     assert!(operator.said("WARN", "a watch failed"));
     operator.finish();
