@@ -66,6 +66,14 @@ pub struct AuthorizationServerSpec {
     /// Looking for clients of this installation that no ledger entry claims, where the server can list them.
     #[serde(default)]
     pub orphan_sweep: OrphanSweep,
+    /// How often what the server has is compared with what was asked for; `0s` is never. Only where the server can list
+    /// clients: reading one by RFC 7592 may replace its registration access token.
+    #[serde(default = "default_drift_check")]
+    pub drift_check: Span,
+}
+
+fn default_drift_check() -> Span {
+    "1h".into()
 }
 
 /// Looking for clients of this installation that no ledger entry claims.
@@ -198,6 +206,9 @@ pub struct AuthorizationServerStatus {
     /// What the last survey of the server's clients found, where the server can list them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub survey: Option<Survey>,
+    /// What the last comparison of the server's clients with what was asked for found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift_check: Option<DriftCheck>,
     /// Ready, PlainHttp, Orphans.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
@@ -217,6 +228,18 @@ pub struct Survey {
     /// The oldest of those, at most 50.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub orphans: Vec<Orphan>,
+}
+
+/// What a comparison of the server's clients with what was asked for found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DriftCheck {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// How many clients were compared.
+    pub clients: u32,
+    /// How many of them were not as asked.
+    pub drifted: u32,
 }
 
 /// A client with this installation's marker that no live ledger entry claims.

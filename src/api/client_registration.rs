@@ -268,6 +268,9 @@ pub struct ClientRegistrationStatus {
     /// A change that the server did not take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_change: Option<FailedChange>,
+    /// How the client at the server differs from what was asked, while it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
     /// How this credential is told to be alive, and when it last was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acceptance: Option<Acceptance>,
@@ -311,6 +314,43 @@ pub struct FailedChange {
     pub unsupported: bool,
     /// What the server answered.
     pub message: String,
+}
+
+/// How a client at the server differs from what was asked: somebody changed it there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Drift {
+    /// When that was found.
+    pub since: DateTime<Utc>,
+    /// What kind of difference it is.
+    pub kind: DriftKind,
+    /// What differs, in words.
+    pub message: String,
+}
+
+/// Kinds of difference, by what is done about them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum DriftKind {
+    /// It may do more than was asked, or less: it is brought back at once.
+    Changed,
+    /// It was not among the server's clients: it is looked up, and is an end where it is really gone.
+    Missing,
+    /// An administrator of the server has switched it off: left alone, and shown.
+    Disabled,
+    /// It does not carry this installation's mark any more: left alone, and shown.
+    Foreign,
+}
+
+impl DriftKind {
+    /// The name as it stands in status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Changed => "Changed",
+            Self::Missing => "Missing",
+            Self::Disabled => "Disabled",
+            Self::Foreign => "Foreign",
+        }
+    }
 }
 
 /// An answer to a probe: does this credential authenticate?

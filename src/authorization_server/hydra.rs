@@ -296,7 +296,12 @@ impl Backend for Hydra {
                 // A filter that is not known is ignored: what is listed need not be ours.
                 if let (Some(id), true) = (client.id(), client.is_of(installation)) {
                     let entry = client.entry().map(str::to_owned);
-                    let listed = Listed { client_id: id.to_owned(), entry, created_at: client.created_at() };
+                    let listed = Listed {
+                        client_id: id.to_owned(),
+                        entry,
+                        created_at: client.created_at(),
+                        granted: client.granted(),
+                    };
                     all.insert(id.to_owned(), listed);
                 }
             }

@@ -194,7 +194,12 @@ impl Backend for Keycloak {
                 new |= seen.insert(id.to_owned());
                 if client.installation() == Some(installation) {
                     let entry = client.entry().map(str::to_owned);
-                    let listed = Listed { client_id: id.to_owned(), entry, created_at: client.created_at() };
+                    let listed = Listed {
+                        client_id: id.to_owned(),
+                        entry,
+                        created_at: client.created_at(),
+                        granted: client.granted(),
+                    };
                     all.insert(id.to_owned(), listed);
                 }
             }

@@ -223,6 +223,8 @@ pub struct Listed {
     pub entry: Option<String>,
     /// When it was made, where the server says so.
     pub created_at: Option<DateTime<Utc>>,
+    /// What it may do.
+    pub granted: Granted,
 }
 
 /// An answer that refuses, as it came: nothing here may hold a secret, texts are cut and cleaned.

@@ -1,5 +1,7 @@
 //! The server controller: what is known of an authorization server, and holding it while clients live there.
 
+mod drift;
+mod inspect;
 mod survey;
 
 use std::collections::HashMap;
@@ -208,13 +210,16 @@ async fn look_at(
             (say("Ready", false, reason, message), wait)
         }
     };
-    let (ready, next) = if ready.status == Some(true) && survey::due(server, now, asked) {
+    let (ready, next) = if ready.status == Some(true) {
         // With the endpoints just read.
         let known = AuthorizationServer { status: Some(status.clone()), ..server.clone() };
-        match survey::survey(ctx, &known, now).await {
+        match inspect::inspect(ctx, &known, now, asked).await {
             Ok(found) => {
-                status.survey = Some(found.survey);
-                withheld = found.withheld;
+                if let Some(found) = found.survey {
+                    status.survey = Some(found.survey);
+                    withheld = found.withheld;
+                }
+                status.drift_check = found.drift_check.or(status.drift_check);
                 (ready, next)
             }
             Err(why) => (say("Ready", false, "AdminApiRefused", why), SOON),
@@ -222,7 +227,9 @@ async fn look_at(
     } else {
         (ready, next)
     };
-    let next = survey::next(&spec.orphan_sweep).map_or(next, |every| every.min(next));
+    // Not all servers at once, nor all installations; never before it is due.
+    let jitter = 1.0 + 0.1 * rand::random::<f64>();
+    let next = inspect::next(server).map_or(next, |every| every.min(next)).mul_f64(jitter);
     let mut said = vec![ready];
     if let Some(survey) = status.survey.as_ref().filter(|s| s.unclaimed > 0) {
         let message = withheld.unwrap_or_else(|| {

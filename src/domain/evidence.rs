@@ -105,6 +105,11 @@ pub fn weigh(grounds: &Grounds) -> Result<Evidence, String> {
                         EvidenceLevel::Proven,
                         "a deletion was sent whose answer was lost; the same server, by its signing keys, now refuses the registration token and the credential that it accepted before, like those of a client that never existed",
                     )
+                } else if grounds.deletion.absent && grounds.same_server {
+                    (
+                        EvidenceLevel::Proven,
+                        "the server's admin API has no such client, and the same server, by its signing keys, refuses the credential that it once accepted like that of a client that never existed",
+                    )
                 } else if !taken && !grounds.same_server {
                     (
                         EvidenceLevel::Unverifiable,

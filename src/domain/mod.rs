@@ -6,6 +6,7 @@
 pub mod backoff;
 pub mod client;
 pub mod conditions;
+pub mod drift;
 pub mod ends;
 pub mod evidence;
 pub mod lifetime;

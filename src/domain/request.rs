@@ -92,7 +92,8 @@ pub fn granted_too_much(request: &RegistrationRequest, granted: &Grant) -> Optio
     (!found.is_empty()).then(|| found.join("; "))
 }
 
-fn cut(text: &str) -> String {
+/// A server's words, short and in one line.
+pub(super) fn cut(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(200).collect()
 }
 

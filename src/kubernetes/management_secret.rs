@@ -41,8 +41,13 @@ impl Stored {
 /// A server's words as the decision takes them. Scopes of one that names none are those asked for (RFC 7591 section
 /// 3.2.1): kept, since what is asked for later may be refused.
 pub fn grant(granted: &Granted, asked: &RegistrationRequest) -> Grant {
+    Grant { scopes: granted.scopes.clone().or_else(|| Some(asked.scopes.clone())), ..words(granted) }
+}
+
+/// A server's words as they are.
+pub fn words(granted: &Granted) -> Grant {
     Grant {
-        scopes: granted.scopes.clone().or_else(|| Some(asked.scopes.clone())),
+        scopes: granted.scopes.clone(),
         grant_types: granted.grant_types.clone(),
         redirect_uris: granted.redirect_uris.clone(),
         token_endpoint_auth_method: granted.token_endpoint_auth_method.clone(),

@@ -7,7 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::api::{ClientRegistration, ClientRegistrationStatus, EndReason, OAuthClient, Phase};
 
 /// States that an `OAuthClient` may say of itself; all are counted, none or another one as `New`.
-pub const STATES: [&str; 8] = ["New", "Pending", "Registering", "Ready", "Overdue", "Refused", "Revoking", "Revoked"];
+pub const STATES: [&str; 9] =
+    ["New", "Pending", "Registering", "Ready", "Disabled", "Overdue", "Refused", "Revoking", "Revoked"];
 
 /// All phases of a ledger entry.
 pub const PHASES: [Phase; 8] = [

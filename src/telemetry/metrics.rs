@@ -40,6 +40,11 @@ struct Operation {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Server {
+    server: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Pass {
     controller: &'static str,
     result: &'static str,
@@ -98,6 +103,7 @@ pub struct Metrics {
     passes: Family<Pass, Counter>,
     pass_durations: Durations<Controller>,
     end_to_proof: Durations<Evidence>,
+    drift_corrections: Family<Server, Counter>,
 }
 
 impl Metrics {
@@ -142,9 +148,15 @@ impl Metrics {
             Unit::Seconds,
             end_to_proof.clone(),
         );
+        let drift_corrections = Family::<Server, Counter>::default();
+        registry.register(
+            "drift_corrections",
+            "Clients that somebody had changed at the server and that were brought back to what was asked for",
+            drift_corrections.clone(),
+        );
         registry.register("build", "The operator's version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         registry.register_collector(Box::new(state.clone()));
-        Self { registry, state, requests, request_durations, passes, pass_durations, end_to_proof }
+        Self { registry, state, requests, request_durations, passes, pass_durations, end_to_proof, drift_corrections }
     }
 
     /// Everything, in OpenMetrics text.
@@ -168,6 +180,11 @@ impl Metrics {
     pub fn passed(&self, controller: &'static str, outcome: Outcome, took: Duration) {
         self.passes.get_or_create(&Pass { controller, result: outcome.as_str() }).inc();
         self.pass_durations.get_or_create(&Controller { controller }).observe(took.as_secs_f64());
+    }
+
+    /// A client that somebody had changed at this server is again as asked for.
+    pub fn drift_corrected(&self, server: &str) {
+        self.drift_corrections.get_or_create(&Server { server: server.to_owned() }).inc();
     }
 
     /// A client's end is final.

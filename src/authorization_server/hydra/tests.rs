@@ -363,8 +363,10 @@ async fn listing_follows_the_links_to_the_end() {
             client_id: "oac-7f3a-0000".into(),
             entry: Some("oac-0000".into()),
             created_at: Some("2026-11-23T23:58:17Z".parse().unwrap()),
+            granted: listed[0].granted.clone(),
         }
     );
+    assert_eq!(listed[0].granted.scopes, Some(vec!["reports.read".into()]));
     assert_eq!((listed[203].client_id.as_str(), &listed[203].entry), ("oac-7f3a-lost", &None));
 }
 

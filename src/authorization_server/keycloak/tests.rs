@@ -550,8 +550,10 @@ async fn listing_goes_to_the_end() {
             client_id: "oac-7f3a-0000".into(),
             entry: Some("oac-0000".into()),
             created_at: Some("2026-11-24T00:00:00Z".parse().unwrap()),
+            granted: listed[0].granted.clone(),
         }
     );
+    assert_eq!(listed[0].granted.scopes, Some(vec!["reports.read".into()]));
     assert_eq!(listed[217].client_id, "oac-7f3a-lost");
     assert_eq!(listed[217].entry, None);
 }

@@ -8,9 +8,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use kube::api::ListParams;
 
 use crate::api::{AuthorizationServer, OrphanSweep, Survey};
-use crate::authorization_server::{Backend, Management};
-use crate::controller::backends::{self, Use};
-use crate::controller::{Context, servers};
+use crate::authorization_server::{Backend, Listed, Management};
+use crate::controller::Context;
 use crate::domain::survey::{Ledger, Seen, weigh};
 
 /// How often surveys are asked for; `None`: only on demand.
@@ -41,24 +40,28 @@ pub struct Surveyed {
     pub withheld: Option<String>,
 }
 
-/// Lists, weighs, and revokes what is to go. The error says what came in between; nothing follows from half a list.
-pub async fn survey(ctx: &Context, server: &AuthorizationServer, now: DateTime<Utc>) -> Result<Surveyed, String> {
-    let backend = backends::open(ctx, &servers::snapshot(server, false), Use::Managing).await?;
-    let listed = backend.list(&ctx.installation).await.map_err(|e| e.to_string())?;
-    let seen: Vec<Seen> =
-        listed.into_iter().map(|l| Seen { client_id: l.client_id, entry: l.entry, created_at: l.created_at }).collect();
+/// Weighs a whole list, and revokes what is to go.
+pub async fn survey(
+    ctx: &Context,
+    server: &AuthorizationServer,
+    backend: &dyn Backend,
+    listed: &[Listed],
+    now: DateTime<Utc>,
+) -> Result<Surveyed, String> {
+    let of = |l: &Listed| Seen { client_id: l.client_id.clone(), entry: l.entry.clone(), created_at: l.created_at };
+    let seen: Vec<Seen> = listed.iter().map(of).collect();
     // After the list: an entry is written before its client exists.
     let ledger = ledger(ctx).await?;
     let before = server.status.as_ref().and_then(|s| s.survey.as_ref());
     let found = weigh(&seen, &ledger, before, &server.spec.orphan_sweep, now);
     for client in &found.returned {
         let entry = client.entry.as_deref().unwrap_or_default();
-        revoke(ctx, &*backend, &client.client_id, entry, "the ledger says that it is gone").await;
+        revoke(ctx, backend, &client.client_id, entry, "the ledger says that it is gone").await;
     }
     let mut survey = found.survey;
     for orphan in &found.revoke {
         let entry = orphan.entry.as_deref().unwrap_or_default();
-        let gone = revoke(ctx, &*backend, &orphan.client_id, entry, "no ledger entry claims it").await;
+        let gone = revoke(ctx, backend, &orphan.client_id, entry, "no ledger entry claims it").await;
         if gone {
             survey.orphans.retain(|o| o.client_id != orphan.client_id);
             survey.unclaimed -= 1;

@@ -2,7 +2,7 @@
 
 use super::observe::Work;
 use super::say::{audit, failed, orphan};
-use super::{probe, record, register, revoke, update};
+use super::{probe, record, register, revoke, say, update};
 use crate::api::{Phase, Retry};
 use crate::controller::{Context, Error, faults};
 use crate::domain::registration::{Step, deletion_follows};
@@ -51,6 +51,15 @@ pub async fn act(ctx: &Context, work: &mut Work, step: Step) -> Result<(), Error
             }
         }
         Step::Update => update::update(ctx, work).await?,
+        Step::RecordDrift(drift) => {
+            let s = &mut work.observed.status;
+            let was = std::mem::replace(&mut s.drift, drift);
+            s.retry = None;
+            record::status(ctx, work, now).await?;
+            if let Some(was) = was.filter(|_| work.observed.pass.corrected) {
+                say::corrected(ctx, work, &was).await;
+            }
+        }
         Step::RecordEnd(end) => {
             let asked = deletion_follows(&work.observed, now).then_some(now);
             let s = &mut work.observed.status;

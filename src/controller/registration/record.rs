@@ -25,6 +25,7 @@ pub async fn status(ctx: &Context, work: &mut Work, now: DateTime<Utc>) -> Resul
         .or_else(|| s.rejection.as_ref().map(|r| r.message.clone()))
         .or_else(|| s.evidence.as_ref().map(|e| e.statement.clone()))
         .or_else(|| s.end.as_ref().map(|e| e.message.clone()))
+        .or_else(|| s.drift.as_ref().map(|d| d.message.clone()))
         .unwrap_or_else(|| s.phase.as_str().to_owned());
     s.message = Some(message.clone());
     let revoked = s.revoked_at.is_some();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::observe::Work;
 use super::record;
-use crate::api::{Phase, PossibleOrphan};
+use crate::api::{Drift, Phase, PossibleOrphan};
 use crate::controller::{Context, Error};
 use crate::domain::{backoff, names};
 
@@ -54,6 +54,16 @@ pub(super) async fn orphan(ctx: &Context, work: &mut Work, message: String, unma
         ctx.tell(client, true, "PossibleOrphan", &message).await;
     }
     Ok(())
+}
+
+/// Tells that a client which somebody had changed at the server is again what was asked for.
+pub(super) async fn corrected(ctx: &Context, work: &Work, was: &Drift) {
+    audit(work, "drift-corrected");
+    ctx.metrics.drift_corrected(&work.observed.spec.server.name);
+    if let Some(client) = &work.client {
+        let note = format!("the client had been changed at the authorization server and is again as asked for: {}", was.message);
+        ctx.tell(client, true, "DriftCorrected", &note).await;
+    }
 }
 
 /// What a server said besides its error code, for the end of a sentence.

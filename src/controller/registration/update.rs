@@ -39,11 +39,20 @@ pub(super) async fn update(ctx: &Context, work: &mut Work) -> Result<(), Error> 
             }
             work.observed.management = management(&work.entry, &stored);
             work.stored = Some(stored);
+            if work.observed.status.drift.is_some() {
+                work.observed.pass.corrected = true;
+                return Ok(());
+            }
             audit(work, "changed");
             if let Some(client) = &work.client {
                 ctx.tell(client, false, "Changed", "the client was changed at the authorization server").await;
             }
             Ok(())
+        }
+        // It was taken before: this is no change that could be refused for what it is.
+        Err(CallError::Refused(refusal)) if work.observed.status.drift.is_some() => {
+            let why = format!("bring the client back to what was asked: {refusal}{}", said(refusal.description.as_deref()));
+            failed(ctx, work, &why, refusal.retry_after).await
         }
         Err(CallError::Refused(refusal)) => {
             let now = ctx.clock.now();

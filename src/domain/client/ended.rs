@@ -129,7 +129,8 @@ fn deserves_another(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
         return edited;
     }
     match state.end.map(|e| e.reason) {
-        Some(EndReason::Expired | EndReason::Suspended) => true,
+        // One that somebody deleted at the server is made anew where the object still deserves it.
+        Some(EndReason::Expired | EndReason::Suspended | EndReason::GoneAtServer) => true,
         // Refused before the server was called.
         Some(EndReason::Replaced) => state.phase == Phase::Cancelled,
         Some(EndReason::RegistrationDeleted | EndReason::GrantedTooMuch) => edited,

@@ -51,7 +51,7 @@ fn deserves_another(o: &Observed, status: &OAuthClientStatus, named: &Registrati
     let until = status.registered_at.map(|first| lifetime::expires_at(&o.client.spec.lifetime, first));
     match revoked.map(|c| c.reason.as_str()) {
         None | Some("RegistrationDeleted" | "GrantedTooMuch") => edited,
-        Some("Suspended") => true,
+        Some("Suspended" | "GoneAtServer") => true,
         Some("Expired") => until.is_none_or(|t| t > now),
         Some(_) => false,
     }

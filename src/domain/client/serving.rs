@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::refusal::{refusal, refuse, secret_conflict};
 use super::status::{base, finish};
 use super::{Decision, LOOK_AGAIN, Observed, Published, Step, at, create, in_line, known_attempts, only, wait};
-use crate::api::{ClientRegistration, EndReason};
+use crate::api::{ClientRegistration, DriftKind, EndReason};
 use crate::domain::conditions::say;
 use crate::domain::{backoff, lifetime, request};
 
@@ -73,6 +73,19 @@ pub(super) fn serve(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
         said[2] = say("Ready", true, "ClockNotTrusted", message);
         finish(o, &mut status, "Overdue", message.into(), said, now);
         return Decision { step: Step::Wait, status: Some(status), requeue_at: Some(now + LOOK_AGAIN) };
+    }
+    if let Some(drift) = &state.drift {
+        said.push(say("Drifted", true, drift.kind.as_str(), drift.message.clone()));
+        if drift.kind == DriftKind::Disabled {
+            let message = format!("{}; it is left so: an administrator of the server can switch it on again", drift.message);
+            said[2] = say("Ready", false, "DisabledAtServer", message.clone());
+            finish(o, &mut status, "Disabled", message, said, now);
+            return Decision {
+                step: Step::Wait,
+                status: Some(status),
+                requeue_at: Some(at(o, entry.spec.expires_at, now)),
+            };
+        }
     }
     let message = match trouble {
         None => shown.to_owned(),

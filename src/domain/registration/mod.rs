@@ -10,8 +10,10 @@ pub use revoke::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::api::{ClientRegistrationSpec, ClientRegistrationStatus, End, EndReason, Evidence, Phase, ProbeRecord};
-use crate::domain::backoff;
+use crate::api::{
+    ClientRegistrationSpec, ClientRegistrationStatus, Drift, DriftKind, End, EndReason, Evidence, Phase, ProbeRecord,
+};
+use crate::domain::{backoff, drift};
 use crate::domain::ends::{self, Circumstances, ClientState, NamespaceState};
 use crate::domain::evidence::Verdict;
 use crate::domain::request::{self, Grant};
@@ -61,6 +63,8 @@ pub struct Pass {
     pub deleted: bool,
     /// Whether the server has the client, where that can be looked up.
     pub found: Option<Found>,
+    /// The client was brought back to what was asked.
+    pub corrected: bool,
 }
 
 /// What the server says of the client, looked up by its id.
@@ -108,6 +112,8 @@ pub enum Step {
     RecordRegistered,
     /// Change the client to what is asked now.
     Update,
+    /// Put on record how the client differs from what was asked, or that it does not any more.
+    RecordDrift(Option<Drift>),
     /// Put the end on record.
     RecordEnd(End),
     /// Try the credential before deleting: the last acceptance is too old.
@@ -262,9 +268,29 @@ fn live(o: &Observed, now: DateTime<Utc>) -> Step {
                 // A change that was refused and undone may be asked for again.
                 Step::RecordRegistered
             } else {
-                at_expiry
+                drifted(o, now).unwrap_or(at_expiry)
             }
         }
+    }
+}
+
+/// What to do about a client that is not as it was asked to be.
+fn drifted(o: &Observed, now: DateTime<Utc>) -> Option<Step> {
+    let drift = o.status.drift.as_ref()?;
+    match (drift.kind, o.pass.found) {
+        _ if o.pass.corrected => Some(Step::RecordDrift(None)),
+        (DriftKind::Changed, _) => Some(Step::Update),
+        // Somebody switched it off, or took our mark from it: that is not undone.
+        (DriftKind::Disabled | DriftKind::Foreign, _) => None,
+        // A list proves no absence.
+        (DriftKind::Missing, None) => Some(Step::LookUp),
+        (DriftKind::Missing, Some(Found::Ours)) => Some(Step::RecordDrift(None)),
+        (DriftKind::Missing, Some(Found::Foreign)) => Some(Step::RecordDrift(Some(drift::foreign(drift)))),
+        (DriftKind::Missing, Some(Found::Gone)) => Some(Step::RecordEnd(End {
+            reason: EndReason::GoneAtServer,
+            message: "the authorization server does not have the client any more: somebody deleted it there".into(),
+            at: now,
+        })),
     }
 }
 
