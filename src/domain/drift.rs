@@ -83,14 +83,14 @@ fn compare(
     let mut found = Vec::new();
     let mut say = |may: &str, what: &str, values: Vec<&str>| {
         if !values.is_empty() {
-            found.push(format!("{may} {what} {}", request::cut(&values.join(" "))));
+            found.push(format!("{may} {what}{}", request::cut(&values.join(" "))));
         }
     };
     let got = &client.grant;
     for (what, asked, got) in [
-        ("scopes", &asked.scopes, &got.scopes),
-        ("grant types", &asked.grant_types, &got.grant_types),
-        ("redirect URIs", &asked.redirect_uris, &got.redirect_uris),
+        ("scopes ", &asked.scopes, &got.scopes),
+        ("grant types ", &asked.grant_types, &got.grant_types),
+        ("redirect URIs ", &asked.redirect_uris, &got.redirect_uris),
     ] {
         let Some(got) = got else { continue };
         say("has besides", what, got.iter().filter(|g| !asked.contains(g)).map(String::as_str).collect());
@@ -98,12 +98,12 @@ fn compare(
     }
     say("has besides", "", client.extras.iter().map(String::as_str).collect());
     if let (Some(asked), Some(got)) = (keys, &client.keys) {
-        say("has besides", "keys", got.difference(asked).map(String::as_str).collect());
-        say("lacks", "keys", asked.difference(got).map(String::as_str).collect());
+        say("has besides", "keys ", got.difference(asked).map(String::as_str).collect());
+        say("lacks", "keys ", asked.difference(got).map(String::as_str).collect());
     }
     let method = asked.token_endpoint_auth_method.as_str();
     if let Some(got) = got.token_endpoint_auth_method.as_deref().filter(|got| *got != method) {
-        say("authenticates by", &format!("{method} no more, but by"), vec![got]);
+        say("authenticates by", &format!("{method} no more, but by "), vec![got]);
     }
     (!found.is_empty()).then(|| (DriftKind::Changed, format!("it {}", found.join("; "))))
 }

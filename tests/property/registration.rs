@@ -196,6 +196,11 @@ async fn act(api: &Api, shared: &Shared, work: &mut Work, step: Step) -> Result<
             record(api, work).await?;
         }
         Step::Update => registering::update(api, work).await?,
+        Step::RecordDrift(drift) => {
+            work.observed.status.drift = drift;
+            work.observed.status.retry = None;
+            record(api, work).await?;
+        }
         Step::RecordEnd(end) => {
             let asked = deletion_follows(&work.observed, now).then_some(now);
             let s = &mut work.observed.status;

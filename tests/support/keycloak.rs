@@ -95,6 +95,37 @@ impl<'a> Realm<'a> {
         assert_eq!(status, 201, "{body}");
     }
 
+    /// Changes a client of this id as an administrator would.
+    pub fn change(&self, client_id: &str, change: impl FnOnce(&mut Value)) {
+        let mut client = self.client(client_id);
+        change(&mut client);
+        let path = format!("/clients/{}", client["id"].as_str().expect("its internal id"));
+        let (status, body) = self.admin(reqwest::Method::PUT, &path, Some(&client));
+        assert_eq!(status, 204, "{body}");
+    }
+
+    /// Gives a client one of the realm's client scopes, as an administrator would.
+    pub fn give_scope(&self, client_id: &str, scope: &str) {
+        let scopes = self.admin(reqwest::Method::GET, "/client-scopes", None).1;
+        let scope =
+            scopes.as_array().expect("scopes").iter().find(|s| s["name"] == scope).expect("the scope")["id"].clone();
+        let (client, scope) = (self.client(client_id)["id"].clone(), scope.as_str().expect("an id").to_owned());
+        let path = format!("/clients/{}/default-client-scopes/{scope}", client.as_str().expect("an id"));
+        let (status, body) = self.admin(reqwest::Method::PUT, &path, None);
+        assert_eq!(status, 204, "{body}");
+    }
+
+    /// Deletes a client as an administrator would.
+    pub fn remove(&self, client_id: &str) {
+        let path = format!("/clients/{}", self.client(client_id)["id"].as_str().expect("its internal id"));
+        assert_eq!(self.admin(reqwest::Method::DELETE, &path, None).0, 204);
+    }
+
+    /// The client of this id, as the administrator sees it.
+    pub fn client(&self, client_id: &str) -> Value {
+        self.clients().into_iter().find(|c| c["clientId"] == client_id).expect("the client")
+    }
+
     fn admin(&self, method: reqwest::Method, path: &str, body: Option<&Value>) -> (u16, Value) {
         self.runtime.block_on(async {
             let form = [

@@ -30,9 +30,10 @@ pub async fn inspect(
     }
     let backend = backends::open(ctx, &servers::snapshot(server, false), Use::Managing).await?;
     // Before the list: a client that is registered meanwhile is not missing from it.
-    let ledger = match compares {
-        true => ctx.ledger().list(&ListParams::default()).await.map_err(|e| format!("list the ledger: {e}"))?.items,
-        false => Vec::new(),
+    let ledger = if compares {
+        ctx.ledger().list(&ListParams::default()).await.map_err(|e| format!("list the ledger: {e}"))?.items
+    } else {
+        Vec::new()
     };
     let listed = backend.list(&ctx.installation).await.map_err(|e| e.to_string())?;
     let mut done = Inspected::default();

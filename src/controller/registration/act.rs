@@ -3,7 +3,7 @@
 use super::observe::Work;
 use super::say::{audit, failed, orphan};
 use super::{probe, record, register, revoke, say, update};
-use crate::api::{Phase, Retry};
+use crate::api::{End, Phase, Retry};
 use crate::controller::{Context, Error, faults};
 use crate::domain::registration::{Step, deletion_follows};
 
@@ -52,30 +52,14 @@ pub async fn act(ctx: &Context, work: &mut Work, step: Step) -> Result<(), Error
         }
         Step::Update => update::update(ctx, work).await?,
         Step::RecordDrift(drift) => {
-            let s = &mut work.observed.status;
-            let was = std::mem::replace(&mut s.drift, drift);
-            s.retry = None;
+            let was = std::mem::replace(&mut work.observed.status.drift, drift);
+            work.observed.status.retry = None;
             record::status(ctx, work, now).await?;
             if let Some(was) = was.filter(|_| work.observed.pass.corrected) {
                 say::corrected(ctx, work, &was).await;
             }
         }
-        Step::RecordEnd(end) => {
-            let asked = deletion_follows(&work.observed, now).then_some(now);
-            let s = &mut work.observed.status;
-            s.end = Some(end);
-            if s.phase != Phase::Pending {
-                s.phase = Phase::Revoking;
-            }
-            s.retry = None;
-            if s.attempted_at.is_some() {
-                s.deletion.get_or_insert_default().asked_at = asked;
-                faults::point("before-end");
-                record::status(ctx, work, now).await?;
-                work.observed.pass.intent_recorded = asked.is_some();
-                faults::point("after-end");
-            }
-        }
+        Step::RecordEnd(end) => ends(ctx, work, end).await?,
         Step::ProbeBefore => probe::probe_before(ctx, work).await?,
         Step::LookUp => revoke::look_up(ctx, work).await?,
         Step::Delete => revoke::delete(ctx, work).await?,
@@ -111,6 +95,26 @@ pub async fn act(ctx: &Context, work: &mut Work, step: Step) -> Result<(), Error
             failed(ctx, work, &why, None).await?;
         }
         Step::Release | Step::Wait { .. } => {}
+    }
+    Ok(())
+}
+
+/// Puts the end on record, and the intent to delete where that follows at once.
+async fn ends(ctx: &Context, work: &mut Work, end: End) -> Result<(), Error> {
+    let now = ctx.clock.now();
+    let asked = deletion_follows(&work.observed, now).then_some(now);
+    let s = &mut work.observed.status;
+    s.end = Some(end);
+    if s.phase != Phase::Pending {
+        s.phase = Phase::Revoking;
+    }
+    s.retry = None;
+    if s.attempted_at.is_some() {
+        s.deletion.get_or_insert_default().asked_at = asked;
+        faults::point("before-end");
+        record::status(ctx, work, now).await?;
+        work.observed.pass.intent_recorded = asked.is_some();
+        faults::point("after-end");
     }
     Ok(())
 }

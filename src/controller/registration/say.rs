@@ -61,7 +61,10 @@ pub(super) async fn corrected(ctx: &Context, work: &Work, was: &Drift) {
     audit(work, "drift-corrected");
     ctx.metrics.drift_corrected(&work.observed.spec.server.name);
     if let Some(client) = &work.client {
-        let note = format!("the client had been changed at the authorization server and is again as asked for: {}", was.message);
+        let note = format!(
+            "the client had been changed at the authorization server and is again as asked for: {}",
+            was.message
+        );
         ctx.tell(client, true, "DriftCorrected", &note).await;
     }
 }

@@ -51,7 +51,8 @@ pub(super) async fn update(ctx: &Context, work: &mut Work) -> Result<(), Error> 
         }
         // It was taken before: this is no change that could be refused for what it is.
         Err(CallError::Refused(refusal)) if work.observed.status.drift.is_some() => {
-            let why = format!("bring the client back to what was asked: {refusal}{}", said(refusal.description.as_deref()));
+            let why =
+                format!("bring the client back to what was asked: {refusal}{}", said(refusal.description.as_deref()));
             failed(ctx, work, &why, refusal.retry_after).await
         }
         Err(CallError::Refused(refusal)) => {

@@ -77,7 +77,8 @@ pub(super) fn serve(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
     if let Some(drift) = &state.drift {
         said.push(say("Drifted", true, drift.kind.as_str(), drift.message.clone()));
         if drift.kind == DriftKind::Disabled {
-            let message = format!("{}; it is left so: an administrator of the server can switch it on again", drift.message);
+            let message =
+                format!("{}; it is left so: an administrator of the server can switch it on again", drift.message);
             said[2] = say("Ready", false, "DisabledAtServer", message.clone());
             finish(o, &mut status, "Disabled", message, said, now);
             return Decision {

@@ -13,10 +13,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::api::{
     ClientRegistrationSpec, ClientRegistrationStatus, Drift, DriftKind, End, EndReason, Evidence, Phase, ProbeRecord,
 };
-use crate::domain::{backoff, drift};
 use crate::domain::ends::{self, Circumstances, ClientState, NamespaceState};
 use crate::domain::evidence::Verdict;
 use crate::domain::request::{self, Grant};
+use crate::domain::{backoff, drift};
 
 /// When to look again at what could not be read, and while the clock is not to be believed: nothing tells when it is.
 const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(15);

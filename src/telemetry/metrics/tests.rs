@@ -17,6 +17,7 @@ fn busy() -> Arc<Metrics> {
     writer.apply_watcher_event(&kube::runtime::watcher::Event::Apply(entry));
     metrics.count_entries(entries);
     metrics.passed("client", Outcome::Ok, Duration::from_millis(3));
+    metrics.drift_corrected("corp");
     let requests = ServerRequests { metrics: metrics.clone(), server: "corp".into() };
     requests.observe("register client", "201", Duration::from_millis(30));
     metrics
