@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
+use support::fate::{Client, FATES, is_living, ready, text, under_way};
 use support::{Bed, World};
 
 /// Every point named in `src/controller`, but for those that only servers lead to which let the caller choose the id.
@@ -67,87 +68,6 @@ fn the_points_are_those_in_the_source() {
     assert_eq!(found, known);
 }
 
-/// What becomes of a client.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Fate {
-    JobEnds,
-    Expires,
-    Deleted,
-    Suspended,
-    TornOff,
-    NamespaceDeleted,
-    Changed,
-    Replaced,
-    Lives,
-}
-
-const FATES: [Fate; 9] = [
-    Fate::Changed,
-    Fate::JobEnds,
-    Fate::Deleted,
-    Fate::NamespaceDeleted,
-    Fate::Suspended,
-    Fate::Expires,
-    Fate::TornOff,
-    Fate::Replaced,
-    Fate::Lives,
-];
-
-struct Client {
-    name: String,
-    fate: Fate,
-}
-
-impl Client {
-    fn nth(number: usize) -> Self {
-        Self { name: format!("c{number}"), fate: FATES[number % FATES.len()] }
-    }
-
-    fn lives(&self) -> bool {
-        matches!(self.fate, Fate::Changed | Fate::Replaced | Fate::Lives)
-    }
-
-    fn make(&self, w: &World) {
-        let name = &self.name;
-        let job = json!({"workloadRef": {"apiVersion": "batch/v1", "kind": "Job", "name": name}});
-        match self.fate {
-            Fate::JobEnds => {
-                w.job(name, "complete");
-                w.client(name, &job);
-            }
-            Fate::Expires => w.client(name, &json!({"lifetime": {"ttl": "4s"}})),
-            Fate::NamespaceDeleted => {
-                w.kubectl(&["create", "namespace", &self.namespace(w)]);
-                let metadata = json!({"name": name, "namespace": self.namespace(w)});
-                let object = w.client_object(&metadata, &json!({})).to_string();
-                w.bed.kubectl_with(&["apply", "-f", "-"], Some(&object)).expect("an OAuthClient");
-            }
-            _ => w.client(name, &json!({})),
-        }
-    }
-
-    fn namespace(&self, w: &World) -> String {
-        if self.fate == Fate::NamespaceDeleted { format!("kill-{}", self.name) } else { w.namespace.clone() }
-    }
-
-    /// What a hand has to do to it.
-    fn act(&self, w: &World) {
-        let object = format!("oauthclient/{}", self.name);
-        match self.fate {
-            Fate::JobEnds | Fate::Expires | Fate::Lives => {}
-            Fate::Deleted => drop(w.try_kubectl(&["delete", &object, "--wait=false"])),
-            Fate::Suspended => w.patch(&object, &json!({"spec": {"suspend": true}})),
-            Fate::TornOff => {
-                drop(w.try_kubectl(&["delete", &object, "--wait=false"]));
-                drop(w.try_kubectl(&["patch", &object, "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#]));
-            }
-            Fate::NamespaceDeleted => drop(w.kubectl(&["delete", "namespace", &self.namespace(w), "--wait=false"])),
-            Fate::Changed => w.patch(&object, &json!({"spec": {"scopes": ["reports.read", "reports.write"]}})),
-            Fate::Replaced => w.patch(&object, &json!({"spec": {"tokenEndpointAuthMethod": "client_secret_post"}})),
-        }
-    }
-}
-
 /// When a process ended, and how.
 struct Death {
     at: DateTime<Utc>,
@@ -181,7 +101,7 @@ fn kill(bed: &Bed, w: &World, clients: &[Client]) -> Vec<Death> {
     let each = clients.len().div_ceil(ROUNDS);
     let mut made: Vec<&[Client]> = Vec::new();
     let mut coming = clients.chunks(each);
-    let more: Vec<Client> = (0..ROUNDS).map(|n| Client { name: format!("more{n}"), fate: FATES[n % 7] }).collect();
+    let more: Vec<Client> = (0..ROUNDS).map(|n| Client::new(format!("more{n}"), FATES[n % 7])).collect();
     let mut more = more.chunks(1).collect::<Vec<_>>().into_iter();
     loop {
         let next = coming.next().or_else(|| {
@@ -284,38 +204,4 @@ fn explained(w: &World, orphan: &Value, deaths: &[Death]) {
     let name = text(&orphan["metadata"]["name"]);
     let kept = w.kubectl(&["-n", "oauthclient-system", "get", "secret", &name, "--ignore-not-found", "-o", "name"]);
     assert!(kept.is_empty(), "its answer is stored: {orphan:#}");
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
-}
-
-fn is_living(name: &str, living: &BTreeSet<&str>) -> bool {
-    living.contains(name) || name.starts_with("more")
-}
-
-/// Objects that are Ready: name and client id.
-fn ready(w: &World) -> Vec<(String, String)> {
-    let list: Value = serde_json::from_str(&w.kubectl(&["get", "oauthclients", "-A", "-o", "json"])).expect("JSON");
-    let all = list["items"].as_array().expect("items");
-    all.iter()
-        .filter(|c| c["status"]["state"] == "Ready" && c["metadata"]["deletionTimestamp"].is_null())
-        .map(|c| (text(&c["metadata"]["name"]), text(&c["status"]["clientId"])))
-        .collect()
-}
-
-/// Objects that should be Ready and are not, and entries that are neither final, nor possible orphans, nor those of
-/// objects that live.
-fn under_way(w: &World, living: &BTreeSet<&str>) -> Vec<String> {
-    let ready: BTreeMap<String, String> = ready(w).into_iter().collect();
-    let mut open: Vec<String> = living.iter().filter(|n| !ready.contains_key(**n)).map(|n| (*n).to_owned()).collect();
-    for entry in w.whole_ledger("") {
-        let phase = text(&entry["status"]["phase"]);
-        let serves = ready.get(&text(&entry["spec"]["clientRef"]["name"])) == Some(&text(&entry["status"]["clientId"]));
-        let done = matches!(phase.as_str(), "Revoked" | "Cancelled" | "Rejected" | "PossibleOrphan");
-        if !(done || phase == "Registered" && serves) {
-            open.push(text(&entry["metadata"]["name"]));
-        }
-    }
-    open
 }

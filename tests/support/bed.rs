@@ -74,6 +74,11 @@ impl Bed {
         Proxy::new(self.get("TESTBED_CERT").as_ref(), self.get("TESTBED_KEY").as_ref(), &self.ca())
     }
 
+    /// As [`Bed::proxy`], for a server to which connections are dear: they are kept open.
+    pub fn keeping_proxy(&self) -> Proxy {
+        Proxy::with_idle(self.get("TESTBED_CERT").as_ref(), self.get("TESTBED_KEY").as_ref(), &self.ca(), 32)
+    }
+
     /// A value of the bed's environment.
     pub fn get(&self, key: &str) -> &str {
         &self.env[key]

@@ -45,7 +45,8 @@ impl<'a> Realm<'a> {
     /// Makes the AuthorizationServer, with these members besides the usual ones, where `url` is Keycloak's or a proxy's.
     pub fn serve(&self, world: &World, url: &str, members: &Value) {
         let secret = format!("--from-literal=client_secret={}", self.get("CLIENT_SECRET"));
-        self.bed.kubectl(&["-n", "oauthclient-system", "create", "secret", "generic", NAME, &secret]);
+        // The world may be in another cluster than the one that Keycloak was started beside.
+        world.bed.kubectl(&["-n", "oauthclient-system", "create", "secret", "generic", NAME, &secret]);
         let mut spec = json!({
             "issuer": format!("{url}/realms/{}", self.get("REALM")),
             "backend": {"keycloak": {

@@ -5,12 +5,14 @@
 pub mod audit;
 mod bed;
 pub mod credentials;
+pub mod fate;
 pub mod keycloak;
 mod operator;
 mod process;
 mod provider;
 pub mod proxy;
 mod read;
+pub mod storm;
 mod world;
 
 use std::path::Path;

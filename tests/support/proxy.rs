@@ -6,13 +6,13 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
-use hyper::header::{self, HeaderMap, HeaderName};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
@@ -33,6 +33,8 @@ pub struct Call {
     pub target: String,
     /// When it came.
     pub at: Instant,
+    /// When the server had acted on it, and answered the proxy.
+    pub acted: Option<Instant>,
 }
 
 impl Call {
@@ -93,7 +95,15 @@ pub enum Lie {
     Headers(Box<dyn Fn(&mut HeaderMap) + Send + Sync>),
     /// It waits until [`Told::release`], and is then passed on, even when the client has given up.
     Held,
+    /// It waits for so long, and is then passed on, even when the client has given up.
+    Late(Duration),
+    /// It waits until a request like this was answered that came later, but not longer than this, and is then passed
+    /// on, even when the client has given up.
+    Behind(Box<dyn Fn(&Call) -> bool + Send + Sync>, Duration),
 }
+
+/// Decides what becomes of a request, from what came and its body; `None`: the truth.
+pub type Chooser = Box<dyn Fn(&Call, &[u8]) -> Option<Lie> + Send + Sync>;
 
 struct Rule {
     matches: Box<dyn Fn(&Call) -> bool + Send + Sync>,
@@ -131,7 +141,10 @@ struct Shared {
     upstream: Mutex<String>,
     http: reqwest::Client,
     rules: Mutex<Vec<Arc<Rule>>>,
+    chooser: Mutex<Option<Chooser>>,
     calls: Mutex<Vec<Call>>,
+    /// Requests that came and are not answered yet, those included whose client has given up.
+    in_flight: AtomicUsize,
     /// Counts up when all connections are to break.
     cut: watch::Sender<u64>,
 }
@@ -148,6 +161,12 @@ impl Proxy {
     /// Listens on loopback, with this certificate; until it is pointed somewhere, it breaks every connection. It
     /// trusts the certificates in `ca`.
     pub fn new(certificate: &Path, key: &Path, ca: &str) -> Self {
+        Self::with_idle(certificate, key, ca, 0)
+    }
+
+    /// As [`Proxy::new`], with so many connections to the server kept open between requests: less work for a server, and
+    /// a request now and then that breaks because one had just been closed.
+    pub fn with_idle(certificate: &Path, key: &Path, ca: &str, idle: usize) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate).expect("a certificate").collect();
         let key = PrivateKeyDer::from_pem_file(key).expect("a key");
@@ -160,14 +179,16 @@ impl Proxy {
             .http1_only()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
-            .pool_max_idle_per_host(0)
+            .pool_max_idle_per_host(idle)
             .build()
             .expect("an HTTP client");
         let shared = Arc::new(Shared {
             upstream: Mutex::default(),
             http,
             rules: Mutex::default(),
+            chooser: Mutex::default(),
             calls: Mutex::default(),
+            in_flight: AtomicUsize::new(0),
             cut: watch::Sender::new(0),
         });
         let runtime =
@@ -201,9 +222,19 @@ impl Proxy {
         Told { rule, shared: self.shared.clone() }
     }
 
+    /// From now on this decides about every request that no lie matches; `None`: the truth again.
+    pub fn choose(&self, chooser: Option<Chooser>) {
+        *self.shared.chooser.lock().expect("no panic in here") = chooser;
+    }
+
     /// Breaks every connection that is open, streams that run included.
     pub fn cut(&self) {
         self.shared.cut.send_modify(|n| *n += 1);
+    }
+
+    /// How many requests are under way, held back ones included.
+    pub fn in_flight(&self) -> usize {
+        self.shared.in_flight.load(Ordering::SeqCst)
     }
 
     /// What came so far and matches.
@@ -245,13 +276,40 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> io::Result<R
         method: parts.method.to_string(),
         target: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
         at: Instant::now(),
+        acted: None,
     };
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-    shared.calls.lock().expect("no panic in here").push(call.clone());
-    let rule = rule_for(&shared, &call);
+    let number = {
+        let mut calls = shared.calls.lock().expect("no panic in here");
+        calls.push(call.clone());
+        calls.len() - 1
+    };
+    let rule = rule_for(&shared, &call).or_else(|| chosen(&shared, &call, &body));
     // A task of its own: a client that gives up does not take its request back.
-    let work = tokio::spawn(async move { told(&shared, rule, parts, &call.target, body).await });
+    shared.in_flight.fetch_add(1, Ordering::SeqCst);
+    let work = tokio::spawn(async move {
+        let answer = told(&shared, rule, parts, number, &call.target, body).await;
+        shared.in_flight.fetch_sub(1, Ordering::SeqCst);
+        answer
+    });
     work.await.map_err(io::Error::other)?
+}
+
+fn chosen(shared: &Shared, call: &Call, body: &[u8]) -> Option<Arc<Rule>> {
+    let lie = shared.chooser.lock().expect("no panic in here").as_ref()?(call, body)?;
+    let (left, matched) = (AtomicUsize::new(0), AtomicUsize::new(1));
+    Some(Arc::new(Rule { matches: Box::new(|_| false), lie, left, matched, released: watch::Sender::new(false) }))
+}
+
+/// Waits until the server has acted on a request like this that came after the one of this number.
+async fn acted_on_later(shared: &Shared, number: usize, matches: &(dyn Fn(&Call) -> bool + Send + Sync)) {
+    let is_there = || {
+        let calls = shared.calls.lock().expect("no panic in here");
+        calls[number + 1..].iter().any(|c| c.acted.is_some() && matches(c))
+    };
+    while !is_there() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 fn rule_for(shared: &Shared, call: &Call) -> Option<Arc<Rule>> {
@@ -269,19 +327,24 @@ async fn told(
     shared: &Shared,
     rule: Option<Arc<Rule>>,
     parts: hyper::http::request::Parts,
+    number: usize,
     target: &str,
     body: Bytes,
 ) -> io::Result<Response<Body>> {
-    let Some(rule) = rule else { return Ok(stream_through(pass_on(shared, parts, target, body).await?)) };
+    let Some(rule) = rule else { return Ok(stream_through(pass_on(shared, parts, number, target, body).await?)) };
     match &rule.lie {
         Lie::Instead(reply) => return Ok(made_up(reply)),
         Lie::Reset => return Err(io::ErrorKind::ConnectionReset.into()),
         Lie::Held => {
             let _ = rule.released.subscribe().wait_for(|r| *r).await;
         }
+        Lie::Late(span) => tokio::time::sleep(*span).await,
+        Lie::Behind(matches, longest) => {
+            let _ = tokio::time::timeout(*longest, acted_on_later(shared, number, matches)).await;
+        }
         _ => {}
     }
-    let answer = pass_on(shared, parts, target, body).await?;
+    let answer = pass_on(shared, parts, number, target, body).await?;
     match &rule.lie {
         Lie::ActedBut(reply) => Ok(made_up(reply)),
         Lie::ActedButReset => Err(io::ErrorKind::ConnectionReset.into()),
@@ -319,17 +382,25 @@ async fn told(
 async fn pass_on(
     shared: &Shared,
     parts: hyper::http::request::Parts,
+    number: usize,
     target: &str,
     body: Bytes,
 ) -> io::Result<reqwest::Response> {
     let upstream = shared.upstream.lock().expect("no panic in here").clone();
     let mut headers = parts.headers;
+    // Servers that go by it name the proxy's addresses for theirs.
+    if let Some(host) = headers.get(header::HOST).cloned() {
+        headers.insert(HeaderName::from_static("x-forwarded-host"), host);
+        headers.insert(HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static("https"));
+    }
     // What belongs to this hop; and answers in plain text, so that they can be changed.
     for name in [header::HOST, header::CONNECTION, header::CONTENT_LENGTH, header::ACCEPT_ENCODING] {
         headers.remove(name);
     }
     let request = shared.http.request(parts.method, format!("{upstream}{target}")).headers(headers).body(body);
-    request.send().await.map_err(io::Error::other)
+    let answer = request.send().await.map_err(io::Error::other)?;
+    shared.calls.lock().expect("no panic in here")[number].acted = Some(Instant::now());
+    Ok(answer)
 }
 
 fn head(answer: &reqwest::Response) -> Response<()> {
