@@ -16,7 +16,7 @@ test: lint check-generated ## everything: lints, generated files, unit, API and 
 soak: ## the kill tests in full: 200 clients, 300 in a storm, 1,000 deleted at once
 	KILL_CLIENTS=200 cargo test --features faults --test kill -- --nocapture
 	STORM_CLIENTS=300 cargo test --features faults --test storm -- --nocapture
-	MANY_CLIENTS=1000 cargo test --features faults --test keycloak many -- --nocapture
+	MANY_CLIENTS=1000 cargo test --features faults --test keycloak -- --nocapture
 
 lint: ## formatting and clippy
 	cargo fmt --check

@@ -38,7 +38,7 @@ const POINTS: [&str; 19] = [
 ];
 /// Longer than a registration request may take, with its wait for a turn and the storing of its answer.
 const ONE_POST: chrono::TimeDelta = chrono::TimeDelta::seconds(30);
-/// Those are got to in `tests/keycloak.rs`.
+/// Those are got to in `tests/keycloak/main.rs`.
 const OF_CHOSEN_IDS: [&str; 2] = ["before-prepare", "after-prepare"];
 const AT_RANDOM: &str = "a random moment";
 /// In how many rounds the clients are made; each round is a process that dies.
@@ -60,7 +60,7 @@ fn the_points_are_those_in_the_source() {
             found.extend(names.map(ToOwned::to_owned));
         }
     }
-    let elsewhere = std::fs::read_to_string("tests/keycloak.rs").expect("the story of Keycloak");
+    let elsewhere = std::fs::read_to_string("tests/keycloak/main.rs").expect("the story of Keycloak");
     for point in OF_CHOSEN_IDS {
         assert!(elsewhere.contains(&format!("\"{point}\"")), "no test gets to {point}");
     }

@@ -1,9 +1,9 @@
 //! Clients in a real Keycloak, by its Admin REST API: their whole life, a crash at every step, what is not ours, and a
 //! sweep for what no ledger entry claims.
 
-#[path = "keycloak/drift.rs"]
 mod drift;
-#[path = "support/mod.rs"]
+mod many;
+#[path = "../support/mod.rs"]
 mod support;
 
 use serde_json::{Value, json};
@@ -19,13 +19,19 @@ fn clients_live_and_end_in_keycloak() {
     let sweep_at_once = json!({"every": "0s", "grace": "0s", "action": "Revoke"});
     // A request that a crash cut off may take effect for so long; the deletion is repeated after it.
     let revocation = json!({"settleFor": "5s"});
-    realm.serve(&w, realm.url(), &json!({"orphanSweep": sweep_at_once, "revocation": revocation, "driftCheck": "5s"}));
+    let limits = json!({"requestsPerSecond": 1000, "burst": 1000, "maxInFlight": 16, "requestTimeout": "30s"});
+    realm.serve(
+        &w,
+        realm.url(),
+        &json!({"orphanSweep": sweep_at_once, "revocation": revocation, "driftCheck": "5s", "limits": limits}),
+    );
     for (name, story) in [
         ("whole life", whole_life as fn(&World, &Realm)),
         ("what is refused", refusals),
         ("a client of our id that is not ours", foreign),
         ("the sweep", sweep),
         ("what somebody changed at the server", drift::drift),
+        ("more than a page of them", many::many),
     ] {
         eprintln!("keycloak: {name}");
         story(&w, &realm);
