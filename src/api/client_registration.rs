@@ -64,9 +64,37 @@ pub struct ClientRegistrationSpec {
     /// Not to be registered earlier: back-off after an attempt whose outcome is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<DateTime<Utc>>,
+    /// The rotation that it was made for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<RotationOf>,
+    /// Rotated away: it ends then, when the overlap with its successor is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retires_at: Option<DateTime<Utc>>,
     /// An end that was decided elsewhere, such as being replaced by a later entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
+}
+
+/// Why a registration was made beside another that goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RotationOf {
+    /// Why the credential is rotated.
+    pub reason: RotationReason,
+    /// When that was asked for, where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_at: Option<DateTime<Utc>>,
+}
+
+/// Why a credential is rotated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum RotationReason {
+    /// `rotation.every` is over.
+    Scheduled,
+    /// Somebody asked for it.
+    Requested,
+    /// The server lets the secret expire.
+    SecretExpires,
 }
 
 /// Names an OAuthClient for good.
@@ -258,6 +286,9 @@ pub struct ClientRegistrationStatus {
     /// When the client came to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registered_at: Option<DateTime<Utc>>,
+    /// When the server lets the client's secret expire (RFC 7591 `client_secret_expires_at`), where it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_expires_at: Option<DateTime<Utc>>,
     /// Hash of the request that the server last took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<String>,

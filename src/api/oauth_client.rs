@@ -43,6 +43,7 @@ use super::common::{
 #[x_kube(validation = ("has(self.secret) == has(oldSelf.secret) && (!has(self.secret) || self.secret.name == oldSelf.secret.name)", "secret.name is immutable: create another OAuthClient to publish elsewhere"))]
 #[x_kube(validation = ("self.tokenEndpointAuthMethod != 'none' || !self.grantTypes.exists(g, g == 'client_credentials')", "tokenEndpointAuthMethod none cannot be used with the client_credentials grant: anybody could get tokens"))]
 #[x_kube(validation = ("!self.grantTypes.exists(g, g in ['authorization_code', 'implicit']) || self.redirectUris.size() > 0", "redirectUris is required with the authorization_code and implicit grants"))]
+#[x_kube(validation = ("!has(self.rotation) || (!has(self.jwks) && self.tokenEndpointAuthMethod != 'none')", "rotation needs a credential that is made here: remove rotation, or jwks, or tokenEndpointAuthMethod none"))]
 #[x_kube(validation = ("!has(self.jwks) || self.tokenEndpointAuthMethod == 'private_key_jwt'", "jwks goes with tokenEndpointAuthMethod private_key_jwt only"))]
 pub struct OAuthClientSpec {
     /// The authorization server to register at.
@@ -94,6 +95,10 @@ pub struct OAuthClientSpec {
     /// The Secret to publish the credential in; left out, it is called like this object with `-oauth` appended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<SecretTemplate>,
+    /// When the credential is replaced by a new one while the client goes on. At once: the annotation
+    /// oauthclient.dev/rotate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<Rotation>,
     /// True: revoke now and stay revoked until this is false again.
     #[serde(default)]
     pub suspend: bool,
@@ -101,6 +106,21 @@ pub struct OAuthClientSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub ttl_seconds_after_finished: Option<i64>,
+}
+
+/// When and how the credential is rotated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!has(self.every) || duration(self.every) >= duration('1m')", "rotation.every must be at least one minute"))]
+#[x_kube(validation = ("!has(self.every) || !has(self.overlap) || duration(self.overlap) < duration(self.every)", "rotation.overlap must be shorter than rotation.every"))]
+pub struct Rotation {
+    /// How often. Left out: only when it is asked for, or when the server's secret is about to expire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<Span>,
+    /// How long the credential before goes on working after the new one was published. Default 1h, or half of `every`
+    /// where that is less.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlap: Option<Span>,
 }
 
 fn default_grant_types() -> Vec<String> {
@@ -216,6 +236,12 @@ pub struct OAuthClientStatus {
     /// Tokens already issued are dead from here on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens_expire_at: Option<DateTime<Utc>>,
+    /// When the credential is to be rotated next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_rotation_at: Option<DateTime<Utc>>,
+    /// What became of rotations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<RotationStatus>,
     /// The ledger entry, in the operator's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registration_ref: Option<RegistrationRef>,
@@ -232,6 +258,21 @@ pub struct OAuthClientStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// What became of rotations.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RotationStatus {
+    /// When one was asked for that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_at: Option<DateTime<Utc>>,
+    /// When the last one brought the credential that is published now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_rotated_at: Option<DateTime<Utc>>,
+    /// Which way it was done: NewRegistration (the client_id changes as well).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way: Option<String>,
 }
 
 /// Names a ledger entry.

@@ -113,6 +113,10 @@ pub fn end_of(spec: &ClientRegistrationSpec, at: &Circumstances, now: DateTime<U
             _ => {}
         }
     }
+    if at.clock_trusted && spec.retires_at.is_some_and(|t| now >= t) {
+        let message = "its credential was rotated, and the overlap with the new one is over".to_owned();
+        return end(EndReason::Replaced, message);
+    }
     // An edit may have made it longer: the client controller says so first. An object that cannot be read has no say.
     if at.clock_trusted && now >= spec.expires_at && is_judged(spec, at) {
         return end(EndReason::Expired, format!("the lifetime ended at {}", spec.expires_at.to_rfc3339()));

@@ -16,6 +16,9 @@ pub struct Told {
 
 /// What to tell when a status follows another.
 pub fn of(before: Option<&OAuthClientStatus>, after: &OAuthClientStatus) -> Option<Told> {
+    if let Some(told) = rotated(before, after) {
+        return Some(told);
+    }
     let is = place(after);
     let was = before.map(place);
     // What is waited for may change several times: that it waits is told once.
@@ -28,6 +31,15 @@ pub fn of(before: Option<&OAuthClientStatus>, after: &OAuthClientStatus) -> Opti
     let warning = !fine || stalled(after).is_some();
     let reason = if state == "Revoked" || (fine && stalled(after).is_none()) { state } else { reason };
     Some(Told { warning, reason: reason.to_owned(), note: after.message.clone().unwrap_or_default() })
+}
+
+/// That the credential which is published came by a rotation.
+fn rotated(before: Option<&OAuthClientStatus>, after: &OAuthClientStatus) -> Option<Told> {
+    let last = |s: &OAuthClientStatus| s.rotation.as_ref().and_then(|r| r.last_rotated_at);
+    let at = last(after).filter(|at| before.and_then(last) != Some(*at))?;
+    let note =
+        format!("the Secret holds a new credential since {}; the one before ends with the overlap", at.to_rfc3339());
+    Some(Told { warning: false, reason: "Rotated".into(), note })
 }
 
 /// What to tell when an object is let go: that its client is gone, and how well that is known; unless that was told

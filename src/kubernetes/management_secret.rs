@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ObjectMeta;
@@ -23,6 +24,8 @@ pub struct Stored {
     pub management: Management,
     /// The client's secret.
     pub client_secret: Option<SecretString>,
+    /// When the server lets that expire, where it does.
+    pub secret_expires_at: Option<DateTime<Utc>>,
     /// The client's private key (PKCS#8, PEM).
     pub private_key: Option<SecretString>,
     /// Hash of the request that the server took.
@@ -66,6 +69,9 @@ pub fn build(name: &str, stored: &Stored) -> Secret {
     if let Some(secret) = &stored.client_secret {
         put("client_secret", secret.expose_secret());
     }
+    if let Some(at) = stored.secret_expires_at {
+        put("client_secret_expires_at", &at.to_rfc3339());
+    }
     if let Some(key) = &stored.private_key {
         put("private_key.pem", key.expose_secret());
     }
@@ -102,6 +108,7 @@ pub fn parse(secret: &Secret) -> Option<Stored> {
     Some(Stored {
         management: Management { client_id: text("client_id")?, registration },
         client_secret: text("client_secret").map(Into::into),
+        secret_expires_at: text("client_secret_expires_at").and_then(|at| at.parse().ok()),
         private_key: text("private_key.pem").map(Into::into),
         applied: text("applied")?,
         grant: Grant { scopes, grant_types, redirect_uris, token_endpoint_auth_method },

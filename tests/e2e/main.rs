@@ -13,6 +13,7 @@ mod namespaces;
 mod not_an_end;
 mod refusals;
 mod rights;
+mod rotation;
 mod rules;
 mod secrets;
 mod servers;
@@ -51,6 +52,7 @@ fn a_clients_whole_life() {
         credentials::STORIES,
         changes::STORIES,
         refusals::STORIES,
+        rotation::STORIES,
         rules::STORIES,
         rights::STORIES,
         servers::STORIES,

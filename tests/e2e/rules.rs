@@ -48,6 +48,12 @@ fn bad_clients() -> Vec<(Value, &'static str)> {
         (json!({"jwks": {"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "AA"}]}}), "private_key_jwt only"),
         (keys(json!({"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "d": "AA"})), "public keys only"),
         (keys(json!({"kty": "RSA", "n": "AA"})), "a key needs"),
+        (json!({"rotation": {"every": "30s"}}), "at least one minute"),
+        (json!({"rotation": {"every": "1h", "overlap": "1h"}}), "shorter than rotation.every"),
+        (
+            json!({"rotation": {}, "tokenEndpointAuthMethod": "none", "grantTypes": ["authorization_code"], "redirectUris": ["https://a.example/"]}),
+            "a credential that is made here",
+        ),
         (json!({"secret": {"name": "s", "keys": {"clientId": "x", "issuer": "x"}}}), "same name"),
         (json!({"secret": {"name": "s", "keys": {"clientId": "type"}}}), "same name"),
         (json!({"secret": {"name": "Not A Name"}}), "secret.name"),

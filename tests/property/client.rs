@@ -158,7 +158,7 @@ async fn act(api: &Api, key: &Key, view: &View, step: Step) -> Result<bool, ApiE
             .await?;
             Ok(!adds)
         }
-        Step::CreateEntry { attempt, first_registered_at, expires_at, not_before, workload, end } => {
+        Step::CreateEntry { attempt, first_registered_at, expires_at, not_before, workload, end, rotation } => {
             let Some(server) = &view.observed.server else { return Ok(true) };
             let uid = client.uid().unwrap_or_default();
             let spec = ClientRegistrationSpec {
@@ -174,6 +174,8 @@ async fn act(api: &Api, key: &Key, view: &View, step: Step) -> Result<bool, ApiE
                 first_registered_at,
                 expires_at,
                 not_before,
+                rotation,
+                retires_at: None,
                 end,
             };
             let name = names::entry(&uid, attempt);
@@ -216,6 +218,11 @@ async fn act(api: &Api, key: &Key, view: &View, step: Step) -> Result<bool, ApiE
             patch_entry(api, &name, json!({"end": end})).await?;
             Ok(true)
         }
+        Step::RetireEntry { name, at } => {
+            patch_entry(api, &name, json!({"retiresAt": at})).await?;
+            Ok(true)
+        }
+        Step::ClearRotation { .. } => unreachable!("nobody asks for a rotation here"),
         Step::PublishSecret { .. } => {
             publish(api, key, view).await?;
             Ok(false)

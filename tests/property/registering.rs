@@ -52,6 +52,7 @@ async fn not_registered(api: &Api, work: &mut Work, why: &str) -> Result<(), Api
 async fn store(api: &Api, work: &mut Work, registered: Registered) -> Result<(), ApiError> {
     let key: Option<SecretString> = work.observed.spec.request.signing_alg.map(|_| "key".into());
     let stored = Stored {
+        secret_expires_at: None,
         grant: management_secret::grant(&registered.granted, &work.observed.spec.request),
         management: registered.management,
         client_secret: registered.client_secret,
@@ -100,6 +101,7 @@ pub async fn update(api: &Api, work: &mut Work) -> Result<(), ApiError> {
     match outcome {
         Ok(updated) => {
             let stored = Stored {
+                secret_expires_at: None,
                 management: updated.management,
                 client_secret: updated.client_secret.or(stored.client_secret),
                 private_key: stored.private_key,

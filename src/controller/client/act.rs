@@ -10,7 +10,7 @@ use super::observe::View;
 use crate::api::{
     AuthorizationServer, CLIENT_FINALIZER, CLIENT_NAME_LABEL, CLIENT_NAMESPACE_LABEL, CLIENT_UID_LABEL, ClientRef,
     ClientRegistration, ClientRegistrationSpec, ENTRY_FINALIZER, End, EndReason, MANAGED_BY_LABEL, MANAGER,
-    OAuthClient, PinnedWorkload, SERVER_LABEL,
+    OAuthClient, PinnedWorkload, ROTATE_ANNOTATION, SERVER_LABEL,
 };
 use crate::controller::{Context, Error, doing, faults, servers};
 use crate::domain::client::Step;
@@ -42,11 +42,12 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
             finalizers(&clients, client, &left).await?;
             Ok(true)
         }
-        Step::CreateEntry { attempt, first_registered_at, expires_at, not_before, workload, end } => {
+        Step::CreateEntry { attempt, first_registered_at, expires_at, not_before, workload, end, rotation } => {
             let Some(server) = &view.observed.server else { return Ok(true) };
             let times = Times { first_registered_at, expires_at, not_before };
             let mut entry = entry(ctx, client, server, attempt, &times, workload);
             entry.spec.end = end;
+            entry.spec.rotation = rotation;
             faults::point("before-entry");
             match ctx.ledger().create(&PostParams::default(), &entry).await {
                 Ok(_) => {}
@@ -75,6 +76,19 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
             let end = End { reason: EndReason::Replaced, message: why.into(), at: ctx.clock.now() };
             patch_entry(ctx, &name, json!({"spec": {"end": end}})).await?;
             Ok(true)
+        }
+        Step::RetireEntry { name, at } => {
+            patch_entry(ctx, &name, json!({"spec": {"retiresAt": at}})).await?;
+            Ok(true)
+        }
+        Step::ClearRotation { refused } => {
+            if let Some(why) = refused {
+                ctx.tell(client, true, "RotationUnsupported", why).await;
+            }
+            faults::point("before-rotation-cleared");
+            let patch = json!({"metadata": {"annotations": {ROTATE_ANNOTATION: null}}});
+            let done = clients.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await;
+            done.map(|_| false).map_err(doing("clear the request for a rotation"))
         }
         Step::PublishSecret { .. } => {
             publish(&secrets, view).await?;
@@ -189,6 +203,8 @@ fn entry(
         first_registered_at: times.first_registered_at,
         expires_at: times.expires_at,
         not_before: times.not_before,
+        rotation: None,
+        retires_at: None,
         end: None,
     };
     ClientRegistration {

@@ -49,6 +49,7 @@ pub(super) async fn prepare(ctx: &Context, work: &mut Work) -> Result<(), Error>
         grant: Grant::default(),
         management: Management { client_id, registration: None },
         client_secret: by_secret.then(|| URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()).into()),
+        secret_expires_at: None,
         private_key: key.map(|k| k.private_key_pem),
         applied: String::new(),
     };
@@ -94,6 +95,7 @@ pub(super) async fn register(ctx: &Context, work: &mut Work) -> Result<(), Error
                     Stored {
                         grant: management_secret::grant(&registered.granted, &work.observed.spec.request),
                         applied,
+                        secret_expires_at: registered.client_secret_expires_at,
                         ..stored
                     },
                 );
@@ -176,6 +178,7 @@ async fn store(
         grant: management_secret::grant(&registered.granted, &work.observed.spec.request),
         management: registered.management,
         client_secret: registered.client_secret,
+        secret_expires_at: registered.client_secret_expires_at,
         private_key: key.map(|k| k.private_key_pem),
         applied: request::hash(&work.observed.spec.request),
     };

@@ -27,6 +27,7 @@ pub(super) async fn update(ctx: &Context, work: &mut Work) -> Result<(), Error> 
             let stored = Stored {
                 management: updated.management,
                 client_secret: updated.client_secret.or(stored.client_secret),
+                secret_expires_at: stored.secret_expires_at,
                 private_key: stored.private_key,
                 applied: wanted,
                 grant: management_secret::grant(&updated.granted, &work.observed.spec.request),

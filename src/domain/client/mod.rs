@@ -4,6 +4,7 @@
 mod ended;
 mod missing;
 mod refusal;
+mod rotation;
 mod serving;
 mod status;
 #[cfg(test)]
@@ -13,7 +14,9 @@ pub use missing::is_told;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
-use crate::api::{AuthorizationServer, ClientRegistration, End, OAuthClient, OAuthClientStatus, Phase, PinnedWorkload};
+use crate::api::{
+    AuthorizationServer, ClientRegistration, End, OAuthClient, OAuthClientStatus, Phase, PinnedWorkload, RotationOf,
+};
 use crate::domain::ends::NamespaceState;
 use crate::domain::workload::Workload;
 use crate::domain::{lifetime, names};
@@ -74,6 +77,8 @@ pub enum Step {
         workload: Option<PinnedWorkload>,
         /// An end that has come already: nothing is registered, but what there may be is revoked.
         end: Option<End>,
+        /// The rotation that it is for.
+        rotation: Option<RotationOf>,
     },
     /// Bring the entry in line with this generation of the object.
     UpdateEntry {
@@ -90,6 +95,18 @@ pub enum Step {
         name: String,
         /// Why, in a sentence.
         why: &'static str,
+    },
+    /// Let an entry whose credential was rotated end by itself, when the overlap is over.
+    RetireEntry {
+        /// The entry's name.
+        name: String,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// Take the annotation off that asked for a rotation.
+    ClearRotation {
+        /// Why nothing follows from it.
+        refused: Option<&'static str>,
     },
     /// Publish the credential of this entry.
     PublishSecret {
@@ -227,6 +244,7 @@ fn create(o: &Observed, not_before: Option<DateTime<Utc>>, end: Option<End>, now
         not_before,
         workload,
         end,
+        rotation: None,
     })
 }
 

@@ -165,7 +165,7 @@ pub(super) fn refuse(
             let step = Step::UpdateEntry { name, expires_at: asked.min(serving.spec.expires_at), whole: false };
             return Decision { step, status: None, requeue_at: None };
         }
-        if let Some(step) = take_over(o, serving) {
+        if let Some(step) = take_over(o, serving, now) {
             return Decision { step, status: None, requeue_at: None };
         }
         let expiry = at(o, serving.spec.expires_at, now);

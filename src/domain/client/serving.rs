@@ -3,13 +3,14 @@
 use chrono::{DateTime, Utc};
 
 use super::refusal::{refusal, refuse, secret_conflict};
+use super::rotation;
 use super::status::{base, finish};
 use super::{Decision, LOOK_AGAIN, Observed, Published, Step, at, create, in_line, known_attempts, only, wait};
 use crate::api::{ClientRegistration, DriftKind, EndReason};
 use crate::domain::conditions::say;
 use crate::domain::{backoff, lifetime, request};
 
-fn name(entry: &ClientRegistration) -> String {
+pub(super) fn name(entry: &ClientRegistration) -> String {
     entry.metadata.name.clone().unwrap_or_default()
 }
 
@@ -43,11 +44,30 @@ pub(super) fn serve(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
     if let Some(refused) = secret_conflict(o) {
         return refuse(o, Some(entry), refused, now);
     }
-    if let Some(step) = take_over(o, entry) {
+    if let Some(step) = take_over(o, entry, now) {
         return only(step);
     }
+    if let Some(decision) = rotation::asked(o, entry, now) {
+        return decision;
+    }
     let newer = o.entries.last().filter(|n| n.spec.attempt > entry.spec.attempt);
-    let trouble = match replacement(o, newer, replace, now) {
+    let rotates = rotation::due(o, entry, now).filter(|_| !replace);
+    let begun = newer.is_some_and(|n| goes_on(n) && n.spec.rotation.is_some());
+    let trouble = match replacement(o, newer, replace || begun || rotates.is_some(), now) {
+        Change::Next(Step::CreateEntry {
+            attempt, first_registered_at, expires_at, not_before, workload, end, ..
+        }) => {
+            let rotation = rotates;
+            return only(Step::CreateEntry {
+                attempt,
+                first_registered_at,
+                expires_at,
+                not_before,
+                workload,
+                end,
+                rotation,
+            });
+        }
         Change::Next(step) => return only(step),
         Change::Trouble(trouble) => Some(trouble),
         Change::Nothing => None,
@@ -99,20 +119,22 @@ pub(super) fn serve(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
             message
         }
     };
+    rotation::tell(o, &mut status, entry);
     finish(o, &mut status, "Ready", message, said, now);
-    Decision { step: Step::Wait, status: Some(status), requeue_at: Some(at(o, entry.spec.expires_at, now)) }
+    let next = rotation::look_again(o, entry, now).map_or(entry.spec.expires_at, |t| t.min(entry.spec.expires_at));
+    Decision { step: Step::Wait, status: Some(status), requeue_at: Some(at(o, next, now)) }
 }
 
 /// The entry that serves takes over: the Secret holds its credential, then those that it replaced can go.
-pub(super) fn take_over(o: &Observed, entry: &ClientRegistration) -> Option<Step> {
+pub(super) fn take_over(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Option<Step> {
     match (entry.spec.request.jwks.is_some(), &o.secret) {
         (true, Published::UpToDate | Published::Outdated) => return Some(Step::DeleteSecret),
         (true, _) | (false, Published::UpToDate) => {}
         (false, Published::Absent | Published::Outdated) => return Some(Step::PublishSecret { entry: name(entry) }),
         (false, Published::Foreign { .. }) => return None,
     }
-    let old = o.entries.iter().find(|e| e.spec.attempt < entry.spec.attempt && goes_on(e))?;
-    Some(Step::EndEntry { name: name(old), why: "a later registration took its place" })
+    let mut old = o.entries.iter().filter(|e| e.spec.attempt < entry.spec.attempt && goes_on(e));
+    old.find_map(|old| rotation::out(o, old, entry, now))
 }
 
 /// Whether there may be a client that nothing has ended yet. A possible orphan cannot be ended.
@@ -145,7 +167,7 @@ fn replacement(o: &Observed, newer: Option<&ClientRegistration>, replace: bool, 
     let refused = |message| Change::Trouble(Trouble::Refused("ChangeRefused", message));
     let Some(newer) = newer else { return anew(None) };
     let state = newer.state();
-    if let Some(rejection) = state.rejection.filter(|_| in_line(o, newer)) {
+    if let Some(rejection) = state.rejection.filter(|_| in_line(o, newer) && !rotation::may_try_again(newer, now)) {
         return refused(format!("{}; the client goes on as it was", rejection.message));
     }
     if let Some(orphan) = state.possible_orphan {

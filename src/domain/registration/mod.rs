@@ -309,5 +309,6 @@ fn look_again(o: &Observed, now: DateTime<Utc>) -> DateTime<Utc> {
     let c = &o.circumstances;
     let hidden = o.management == Management::Unknown || ends::is_unread(&o.spec, c) || !c.clock_trusted;
     let soon = now + LOOK_AGAIN;
-    if hidden || o.spec.expires_at <= now { soon } else { o.spec.expires_at }
+    let ends_at = o.spec.retires_at.map_or(o.spec.expires_at, |t| t.min(o.spec.expires_at));
+    if hidden || ends_at <= now { soon } else { ends_at }
 }

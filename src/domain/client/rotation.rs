@@ -1,0 +1,120 @@
+//! Rotating a credential: a second registration beside the first, which ends once the overlap is over.
+
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+
+use super::serving::{goes_on, name};
+use super::status::base;
+use super::{Decision, Observed, Step, only};
+use crate::api::{
+    ClientRegistration, OAuthClientStatus, ROTATE_ANNOTATION, RotationOf, RotationReason, RotationStatus,
+    TokenEndpointAuthMethod,
+};
+
+/// How long the credential before goes on working, where nothing is said.
+const OVERLAP: TimeDelta = TimeDelta::hours(1);
+/// A rotation that is asked for so soon after another is the same one.
+const AT_ONCE: TimeDelta = TimeDelta::seconds(30);
+/// When a registration for a rotation that the server refused is tried again.
+const TRY_AGAIN: TimeDelta = TimeDelta::hours(1);
+
+/// What follows from the annotation that asks for a rotation. On record first, and then off the object: a crash in
+/// between loses neither.
+pub(super) fn asked(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Option<Decision> {
+    o.client.metadata.annotations.as_ref()?.get(ROTATE_ANNOTATION)?;
+    if entry.spec.request.jwks.is_some() || o.client.spec.token_endpoint_auth_method == TokenEndpointAuthMethod::None {
+        let why = "there is no credential of the operator's to rotate: with spec.jwks, change the keys; with tokenEndpointAuthMethod none there is none";
+        return Some(only(Step::ClearRotation { refused: Some(why) }));
+    }
+    let begun = o.entries.last().is_some_and(|e| e.spec.attempt > entry.spec.attempt && goes_on(e));
+    let fresh = entry.spec.rotation.is_some() && entry.state().registered_at.is_some_and(|t| now - t < AT_ONCE);
+    if begun || fresh || requested_at(o).is_some() {
+        return Some(only(Step::ClearRotation { refused: None }));
+    }
+    let mut status = base(o, entry);
+    status.rotation.get_or_insert_default().requested_at = Some(now.trunc_subsecs(0));
+    Some(Decision { step: Step::ClearRotation { refused: None }, status: Some(status), requeue_at: None })
+}
+
+/// When a rotation was asked for that no entry answers yet.
+fn requested_at(o: &Observed) -> Option<DateTime<Utc>> {
+    let asked = o.client.status.as_ref()?.rotation.as_ref()?.requested_at?;
+    let answers = |e: &&ClientRegistration| {
+        e.spec.rotation.as_ref().and_then(|r| r.requested_at) == Some(asked)
+            && (goes_on(e) || e.state().registered_at.is_some())
+    };
+    o.entries.iter().find(answers).is_none().then_some(asked)
+}
+
+/// Why the credential of the entry that serves is to be rotated now.
+pub(super) fn due(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Option<RotationOf> {
+    if let Some(asked) = requested_at(o) {
+        return Some(RotationOf { reason: RotationReason::Requested, requested_at: Some(asked) });
+    }
+    let (when, reason) = next(o, entry)?;
+    (o.clock_trusted && now >= when).then_some(RotationOf { reason, requested_at: None })
+}
+
+/// When and why it is to be rotated next.
+fn next(o: &Observed, entry: &ClientRegistration) -> Option<(DateTime<Utc>, RotationReason)> {
+    let state = entry.state();
+    let since = state.registered_at?;
+    if entry.spec.retires_at.is_some() {
+        // Its successor did not last.
+        return Some((since, RotationReason::Scheduled));
+    }
+    let every = o.client.spec.rotation.as_ref().and_then(|r| r.every.as_ref()).and_then(|every| every.delta());
+    let scheduled = every.map(|every| (since + every, RotationReason::Scheduled));
+    // Well ahead: when two thirds of its time are over.
+    let expiring = state.secret_expires_at.map(|end| (since + (end - since) * 2 / 3, RotationReason::SecretExpires));
+    let first = scheduled.into_iter().chain(expiring).min_by_key(|(when, _)| *when)?;
+    (first.0 < entry.spec.expires_at).then_some(first)
+}
+
+/// When to look again for the sake of rotation.
+pub(super) fn look_again(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let again = o.entries.last().and_then(|e| e.state().rejection.and(e.state().attempted_at)).map(|t| t + TRY_AGAIN);
+    next(o, entry).map(|(when, _)| when).into_iter().chain(again).filter(|t| *t > now).min()
+}
+
+/// Whether a registration for a rotation that the server refused may be tried again.
+pub(super) fn may_try_again(refused: &ClientRegistration, now: DateTime<Utc>) -> bool {
+    refused.spec.rotation.is_some() && refused.state().attempted_at.is_some_and(|t| now >= t + TRY_AGAIN)
+}
+
+/// What becomes of an entry whose successor serves. After a rotation it goes on for the overlap; one that may do other
+/// things than its successor does not.
+pub(super) fn out(
+    o: &Observed,
+    old: &ClientRegistration,
+    successor: &ClientRegistration,
+    now: DateTime<Utc>,
+) -> Option<Step> {
+    let overlap = overlap(o);
+    let rotated = successor.spec.rotation.is_some() && old.spec.request == successor.spec.request;
+    match (rotated, old.spec.retires_at) {
+        (true, Some(_)) => None,
+        (true, None) if overlap > TimeDelta::zero() => {
+            Some(Step::RetireEntry { name: name(old), at: (now + overlap).trunc_subsecs(0) })
+        }
+        _ => Some(Step::EndEntry { name: name(old), why: "a later registration took its place" }),
+    }
+}
+
+fn overlap(o: &Observed) -> TimeDelta {
+    let Some(rotation) = &o.client.spec.rotation else { return OVERLAP };
+    let every = rotation.every.as_ref().and_then(|every| every.delta());
+    let given = rotation.overlap.as_ref().and_then(|overlap| overlap.delta());
+    given.unwrap_or_else(|| every.map_or(OVERLAP, |every| OVERLAP.min(every / 2)))
+}
+
+/// Says when the next one is, and what became of the last.
+pub(super) fn tell(o: &Observed, status: &mut OAuthClientStatus, entry: &ClientRegistration) {
+    status.next_rotation_at = next(o, entry).map(|(when, _)| when);
+    let rotated = entry.spec.rotation.as_ref().and(entry.state().registered_at);
+    let told = RotationStatus {
+        requested_at: requested_at(o),
+        last_rotated_at: rotated,
+        way: rotated.map(|_| "NewRegistration".to_owned()),
+    };
+    status.rotation = (told != RotationStatus::default()).then_some(told);
+}
