@@ -62,7 +62,7 @@ fn a_consumer_is_never_refused(w: &World) {
 }
 
 fn two_requests_at_once_are_one_rotation(w: &World) {
-    w.client("c", &json!({"rotation": {"every": "720h"}}));
+    w.client("c", &json!({"rotation": {"every": "30m"}}));
     w.wait("oauthclient/c", "condition=Ready");
     assert!(w.get("oauthclient/c")["status"]["nextRotationAt"].is_string());
     let first = id(w);
@@ -89,6 +89,9 @@ fn a_narrower_client_does_not_wait_for_the_overlap(w: &World) {
     w.token_with(&old).expect("the overlap");
     w.patch("oauthclient/c", &json!({"spec": {"scopes": ["reports.read"]}}));
     w.until("what may do more is gone at once", || w.token_with(&old).is_err());
+    w.until("the Secret names the scope that is left", || {
+        w.secret("c-oauth").get("scopes").is_some_and(|s| s == "reports.read")
+    });
     w.token("c-oauth").expect("the one that is published works");
 }
 
