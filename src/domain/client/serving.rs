@@ -178,7 +178,9 @@ fn replacement(o: &Observed, newer: Option<&ClientRegistration>, replace: bool, 
     }
     if !goes_on(newer) {
         // One that was granted too much, or that an administrator deleted, waits for an edit.
-        return if in_line(o, newer) && state.end.is_some_and(|e| e.reason != EndReason::Replaced) {
+        return if in_line(o, newer)
+            && state.end.is_some_and(|e| !matches!(e.reason, EndReason::Replaced | EndReason::GoneAtServer))
+        {
             refused("the registration that was to replace this one has ended; the client goes on as it was".into())
         } else {
             anew(None)

@@ -483,3 +483,5 @@ fn a_decision_on_what_it_has_said_says_nothing_new() {
         assert_eq!(later.status, o.client.status.clone().filter(|_| first.status.is_some()));
     }
 }
+
+mod rotation;
