@@ -6,7 +6,7 @@ use super::serving::{goes_on, name};
 use super::status::base;
 use super::{Decision, Observed, Step, only};
 use crate::api::{
-    ClientRegistration, OAuthClientStatus, ROTATE_ANNOTATION, RotationOf, RotationReason, RotationStatus,
+    ClientRegistration, OAuthClientStatus, ROTATE_ANNOTATION, RotationOf, RotationReason, RotationStatus, Span,
     TokenEndpointAuthMethod,
 };
 
@@ -62,7 +62,7 @@ fn next(o: &Observed, entry: &ClientRegistration) -> Option<(DateTime<Utc>, Rota
         // Its successor did not last.
         return Some((since, RotationReason::Scheduled));
     }
-    let every = o.client.spec.rotation.as_ref().and_then(|r| r.every.as_ref()).and_then(|every| every.delta());
+    let every = o.client.spec.rotation.as_ref().and_then(|r| r.every.as_ref()).and_then(Span::delta);
     let scheduled = every.map(|every| (since + every, RotationReason::Scheduled));
     // Well ahead: when two thirds of its time are over.
     let expiring = state.secret_expires_at.map(|end| (since + (end - since) * 2 / 3, RotationReason::SecretExpires));
@@ -102,8 +102,8 @@ pub(super) fn out(
 
 fn overlap(o: &Observed) -> TimeDelta {
     let Some(rotation) = &o.client.spec.rotation else { return OVERLAP };
-    let every = rotation.every.as_ref().and_then(|every| every.delta());
-    let given = rotation.overlap.as_ref().and_then(|overlap| overlap.delta());
+    let every = rotation.every.as_ref().and_then(Span::delta);
+    let given = rotation.overlap.as_ref().and_then(Span::delta);
     given.unwrap_or_else(|| every.map_or(OVERLAP, |every| OVERLAP.min(every / 2)))
 }
 

@@ -3,8 +3,8 @@
 use super::*;
 use crate::api::{ROTATE_ANNOTATION, Rotation, RotationOf, RotationReason};
 
-fn every(minutes: i64, overlap: &str) -> Option<Rotation> {
-    Some(Rotation { every: Some(format!("{minutes}m").as_str().into()), overlap: Some(overlap.into()) })
+fn every(minutes: i64, overlap: &str) -> Rotation {
+    Rotation { every: Some(format!("{minutes}m").as_str().into()), overlap: Some(overlap.into()) }
 }
 
 fn asked(o: &mut Observed) {
@@ -14,7 +14,7 @@ fn asked(o: &mut Observed) {
 /// An object whose rotation brought a second entry, in this phase.
 fn rotating(phase: Phase) -> Observed {
     let mut o = ready();
-    o.client.spec.rotation = every(30, "10m");
+    o.client.spec.rotation = Some(every(30, "10m"));
     let mut next = entry(&o, 2, phase);
     next.spec.rotation = Some(RotationOf { reason: RotationReason::Scheduled, requested_at: None });
     o.entries.push(next);
@@ -25,7 +25,7 @@ fn rotating(phase: Phase) -> Observed {
 #[test]
 fn on_its_time_and_not_before() {
     let mut o = ready();
-    o.client.spec.rotation = every(30, "10m");
+    o.client.spec.rotation = Some(every(30, "10m"));
     let d = decide(&o, now());
     assert_eq!(d.step, Step::Wait);
     let next = now() + TimeDelta::minutes(25);
@@ -38,7 +38,7 @@ fn on_its_time_and_not_before() {
 #[test]
 fn not_for_what_ends_before() {
     let mut o = ready();
-    o.client.spec.rotation = every(90, "10m");
+    o.client.spec.rotation = Some(every(90, "10m"));
     let d = decide(&o, now());
     assert_eq!((d.step, d.status.unwrap().next_rotation_at), (Step::Wait, None));
 }
@@ -93,7 +93,7 @@ fn published_then_retired() {
     o.entries[0].spec.retires_at = Some(at);
     let d = decide(&o, now());
     assert_eq!((d.step, d.status.unwrap().rotation.unwrap().way.as_deref()), (Step::Wait, Some("NewRegistration")));
-    o.client.spec.rotation = every(30, "0s");
+    o.client.spec.rotation = Some(every(30, "0s"));
     o.entries[0].spec.retires_at = None;
     assert_eq!(brief(&decide(&o, now()).step), "end e1", "no overlap is asked for");
 }
