@@ -85,7 +85,6 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
             if let Some(why) = refused {
                 ctx.tell(client, true, "RotationUnsupported", why).await;
             }
-            faults::point("before-rotation-cleared");
             let patch = json!({"metadata": {"annotations": {ROTATE_ANNOTATION: null}}});
             let done = clients.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await;
             done.map(|_| false).map_err(doing("clear the request for a rotation"))
