@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
-use support::fate::{Client, is_living, ready, text, under_way};
+use support::fate::{CHANGED_SCOPES, Client, Fate, is_living, ready, text, under_way};
 use support::keycloak::{NAME, Realm};
-use support::proxy::{Lie, Proxy};
+use support::proxy::{Lie, Proxy, Reply};
 use support::storm::{Storm, Strength, registers};
 use support::{Bed, World};
 
@@ -51,6 +51,8 @@ fn a_storm_only_delays() {
     let surveyed = survey(&w);
     eprintln!("storm: a registration that comes after the deletion");
     late_registration(&w, &realm, &proxy);
+    eprintln!("storm: a change that is not made yet");
+    pending_change(&w, &proxy);
     operator.stop();
     let clients: Vec<Client> = (0..many).map(Client::nth).map(|c| Client { server: Some(NAME), ..c }).collect();
     let mut credentials = BTreeMap::new();
@@ -94,6 +96,24 @@ fn late_registration(w: &World, realm: &Realm, proxy: &Proxy) {
     let entry = w.entry("late");
     assert_eq!(entry["status"]["evidence"]["level"], "Proven", "{entry:#}");
     assert!(w.token_with(&secret).is_err());
+}
+
+/// A change that the server does not take: the Secret goes on saying what the client has.
+fn pending_change(w: &World, proxy: &Proxy) {
+    w.client("changes", &json!({"authorizationServerRef": {"name": NAME}, "scopes": ["reports.read"]}));
+    w.wait("oauthclient/changes", "condition=Ready");
+    let fails = proxy.lie(
+        |call| call.method == "PUT" && call.target.starts_with("/admin/"),
+        Lie::Instead(Reply::json(500, &json!({"error": "unknown_error"}))),
+    );
+    w.patch("oauthclient/changes", &json!({"spec": {"scopes": ["reports.read", "reports.write"]}}));
+    w.wait_reason("oauthclient/changes", "Reconciling", "True", "ChangePending");
+    assert_eq!(w.secret("changes-oauth")["scopes"], "reports.read");
+    w.token("changes-oauth").expect("the client goes on as it was");
+    fails.stop();
+    w.until("the Secret says what the client has", || w.secret("changes-oauth")["scopes"] == CHANGED_SCOPES);
+    w.token("changes-oauth").expect("and it has it");
+    w.kubectl(&["delete", "oauthclient/changes"]);
 }
 
 /// Makes the clients and ends them, while processes die; how many did.
@@ -202,7 +222,10 @@ fn settle(w: &World, realm: &Realm, proxy: &Proxy, clients: &[Client], credentia
         assert!(fine, "{entry:#}");
         *phases.entry(phase).or_default() += 1;
     }
-    for name in &living {
+    for c in clients.iter().filter(|c| c.lives()) {
+        let name = &c.name;
+        let scopes = if c.fate == Fate::Changed { CHANGED_SCOPES } else { "reports.read" };
+        assert_eq!(w.secret(&format!("{name}-oauth"))["scopes"], scopes, "{name}");
         w.token(&format!("{name}-oauth")).unwrap_or_else(|e| panic!("{name}: {e}"));
     }
     let dead: Vec<_> = credentials.iter().filter(|(id, _)| !live.contains(*id)).collect();

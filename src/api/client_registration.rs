@@ -292,6 +292,9 @@ pub struct ClientRegistrationStatus {
     /// Hash of the request that the server last took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<String>,
+    /// Scopes that the client has: those that the server granted when it last took a request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Vec<String>>,
     /// Until then a registration request without an answer may still take effect; a revocation before is repeated
     /// after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

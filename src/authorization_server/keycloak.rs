@@ -373,7 +373,14 @@ impl Keycloak {
         for (id, _) in mappers {
             self.part(Method::DELETE, &format!("{url}/protocol-mappers/models/{}", segment(&id))).await?;
         }
-        self.look(&url).await
+        let now = self.look(&url).await?;
+        let optional = Client(&now).optional_scopes();
+        match asked.iter().find(|scope| !optional.iter().any(|o| o == *scope)) {
+            None => Ok(now),
+            Some(missing) => {
+                Err(unclear(format!("{UPDATE}: the server took the scope {missing}, and does not show it")))
+            }
+        }
     }
 
     async fn look(&self, url: &str) -> Result<Representation, CallError> {

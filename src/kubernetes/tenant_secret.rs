@@ -44,7 +44,7 @@ pub fn build(
     put(&keys.issuer, "issuer", &entry.spec.server.issuer);
     put(&keys.token_endpoint, "token_endpoint", &entry.spec.server.endpoints.token_endpoint);
     // What the client has, not what was asked for since: a change may be under way, or refused.
-    let mut scopes = stored.grant.scopes.clone().unwrap_or_else(|| entry.spec.request.scopes.clone());
+    let mut scopes = entry.state().scopes.unwrap_or_else(|| entry.spec.request.scopes.clone());
     scopes.sort_unstable();
     put(&keys.scopes, "scopes", &scopes.join(" "));
     let method = entry.spec.request.token_endpoint_auth_method.as_str();

@@ -190,6 +190,7 @@ async fn act(api: &Api, shared: &Shared, work: &mut Work, step: Step) -> Result<
             s.client_id = Some(stored.management.client_id.clone());
             s.registered_at = s.registered_at.or(Some(now));
             s.applied = Some(stored.applied.clone());
+            s.scopes = stored.grant.scopes.clone().or(s.scopes.take());
             s.retry = None;
             s.failed_change = None;
             s.possible_orphan = None;

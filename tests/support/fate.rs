@@ -42,6 +42,9 @@ pub const FATES: [Fate; 9] = [
     Fate::Lives,
 ];
 
+/// The scopes of a client that lives with others, as its Secret says them.
+pub const CHANGED_SCOPES: &str = "reports.read reports.write";
+
 /// A client with its fate.
 pub struct Client {
     /// The object's name.
@@ -111,7 +114,9 @@ impl Client {
                 drop(w.try_kubectl(&["patch", &object, "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#]));
             }
             Fate::NamespaceDeleted => drop(w.kubectl(&["delete", "namespace", &self.namespace(w), "--wait=false"])),
-            Fate::Changed => w.patch(&object, &json!({"spec": {"scopes": ["reports.read", "reports.write"]}})),
+            Fate::Changed => {
+                w.patch(&object, &json!({"spec": {"scopes": CHANGED_SCOPES.split(' ').collect::<Vec<_>>()}}))
+            }
             Fate::Replaced => w.patch(&object, &json!({"spec": {"tokenEndpointAuthMethod": "client_secret_post"}})),
         }
     }
@@ -127,17 +132,21 @@ pub fn is_living(name: &str, living: &BTreeSet<&str>) -> bool {
     living.contains(name) || name.starts_with("more")
 }
 
-/// Objects that are Ready: name and client id.
+/// Objects that are Ready, as they were last asked for: name and client id.
 pub fn ready(w: &World) -> Vec<(String, String)> {
     let list: Value = serde_json::from_str(&w.kubectl(&["get", "oauthclients", "-A", "-o", "json"])).expect("JSON");
     let all = list["items"].as_array().expect("items");
     all.iter()
         .filter(|c| c["status"]["state"] == "Ready" && c["metadata"]["deletionTimestamp"].is_null())
+        .filter(|c| {
+            c["status"]["conditions"].as_array().is_some_and(|all| all.iter().all(|c| c["type"] != "Reconciling"))
+        })
+        .filter(|c| c["status"]["observedGeneration"] == c["metadata"]["generation"])
         .map(|c| (text(&c["metadata"]["name"]), text(&c["status"]["clientId"])))
         .collect()
 }
 
-/// Objects that should be Ready and are not, and entries that are neither final, nor possible orphans, nor those of
+/// Objects that should be Ready and are not, or not as they were changed; and entries that are neither final, nor possible orphans, nor those of
 /// objects that live.
 pub fn under_way(w: &World, living: &BTreeSet<&str>) -> Vec<String> {
     let ready: BTreeMap<String, String> = ready(w).into_iter().collect();

@@ -39,6 +39,7 @@ pub async fn act(ctx: &Context, work: &mut Work, step: Step) -> Result<(), Error
             s.client_id = Some(stored.management.client_id.clone());
             s.registered_at = s.registered_at.or(Some(now));
             s.applied = Some(stored.applied.clone());
+            s.scopes = stored.grant.scopes.clone().or(s.scopes.take());
             s.secret_expires_at = stored.secret_expires_at.or(s.secret_expires_at);
             s.retry = None;
             s.failed_change = None;
