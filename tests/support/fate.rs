@@ -115,7 +115,7 @@ impl Client {
             }
             Fate::NamespaceDeleted => drop(w.kubectl(&["delete", "namespace", &self.namespace(w), "--wait=false"])),
             Fate::Changed => {
-                w.patch(&object, &json!({"spec": {"scopes": CHANGED_SCOPES.split(' ').collect::<Vec<_>>()}}))
+                w.patch(&object, &json!({"spec": {"scopes": CHANGED_SCOPES.split(' ').collect::<Vec<_>>()}}));
             }
             Fate::Replaced => w.patch(&object, &json!({"spec": {"tokenEndpointAuthMethod": "client_secret_post"}})),
         }
