@@ -140,7 +140,9 @@ fn kill(bed: &Bed, w: &World, clients: &[Client], credentials: &mut BTreeMap<Str
             acted += made[before].len();
         }
         let operator = bed.operator(&[]);
-        operator.kill_after(Duration::from_millis(500 + u64::from(rand::random::<u16>() % 1_500)));
+        // The longer the slower it gets on, so that a slow machine gets somewhere too.
+        let late = deaths.saturating_sub(rounds) as u64;
+        operator.kill_after(Duration::from_millis(500 + rand::random::<u64>() % (1_500 + 250 * late)));
         deaths += 1;
         remember(w, credentials);
         let left = under_way(w, &living).len();

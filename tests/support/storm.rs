@@ -127,7 +127,9 @@ impl Chance {
             deck.extend(FAULTS);
             deck.shuffle(&mut self.random);
         }
-        let fault = deck.remove(deck.iter().rposition(fits)?);
+        // What only fits a registration goes first there: there are few of them.
+        let own = registers(call).then(|| deck.iter().position(|f| *f == Fault::HeldBehindDeletion)).flatten();
+        let fault = deck.remove(own.or_else(|| deck.iter().rposition(fits))?);
         *self.told.entry(fault).or_default() += 1;
         let mut between = |a: Duration, b: Duration| self.random.random_range(a..=b);
         Some(match fault {
