@@ -1,5 +1,5 @@
 # The project's commands; `make help` lists them.
-.PHONY: help demo test soak lint generate check-generated deny
+.PHONY: help demo test bench soak lint generate check-generated deny
 TESTBED := tests/testbed/testbed
 
 help: ## this list
@@ -17,6 +17,9 @@ soak: ## the kill tests in full: 200 clients, 300 in a storm, 1,000 deleted at o
 	KILL_CLIENTS=200 cargo test --features faults --test kill -- --nocapture
 	STORM_CLIENTS=300 cargo test --features faults --test storm -- --nocapture
 	MANY_CLIENTS=1000 cargo test --features faults --test keycloak -- --nocapture
+
+bench: ## what trouble elsewhere costs, as ratios
+	cargo test --features faults --test bench -- --ignored --nocapture
 
 lint: ## formatting and clippy
 	cargo fmt --check

@@ -18,7 +18,8 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 pub use super::answer::{Answer, BrokenBody};
-use super::limits::{Gate, Limits};
+use super::breaker::{Breaker, Change, Outcome};
+use super::limits::{Busy, Gate, Limits, Priority, Why};
 use super::text;
 
 /// The largest body that is read, in bytes, unless a call says otherwise.
@@ -47,6 +48,8 @@ pub trait RequestObserver: Send + Sync {
     /// `code` is the HTTP status, or `connect`, `tls`, `timeout`, `reset`, or `body` where the status came and the
     /// body did not.
     fn observe(&self, operation: &'static str, code: &str, took: Duration);
+    /// The circuit to the server opened, or closed.
+    fn circuit(&self, _open: bool) {}
 }
 
 /// Why no requests can be made to a server at all.
@@ -112,16 +115,18 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Makes requests to one server. Cheap to clone; all clones share one [`Gate`].
+/// Makes requests to one server. Cheap to clone; all clones share one [`Gate`] and one [`Breaker`].
 #[derive(Clone)]
 pub struct Http {
     inner: Arc<Inner>,
     observer: Arc<dyn RequestObserver>,
+    priority: Priority,
 }
 
 struct Inner {
     client: Client,
     gate: Gate,
+    breaker: Breaker,
     allow_plain_http: bool,
     request_timeout: Duration,
     no_roots: bool,
@@ -162,18 +167,26 @@ impl Http {
             inner: Arc::new(Inner {
                 client,
                 gate: Gate::new(&config.limits),
+                breaker: Breaker::default(),
                 allow_plain_http: config.allow_plain_http,
                 request_timeout: config.limits.request_timeout,
                 no_roots,
             }),
             observer,
+            priority: Priority::default(),
         })
     }
 
     /// The same client, with its limits shared, of whose requests somebody else is told.
     #[must_use]
     pub fn told_to(&self, observer: Arc<dyn RequestObserver>) -> Self {
-        Self { inner: self.inner.clone(), observer }
+        Self { observer, ..self.clone() }
+    }
+
+    /// The same client, with its limits shared, whose requests have this priority.
+    #[must_use]
+    pub fn with_priority(&self, priority: Priority) -> Self {
+        Self { priority, ..self.clone() }
     }
 
     /// Parses a URL that requests may be sent to: absolute, https (or http where allowed), a host, no user
@@ -203,14 +216,20 @@ impl Http {
             caution: if call.harmless { "" } else { "; it may have taken effect all the same" },
             no_roots: inner.no_roots,
         };
+        let origin = url.origin().ascii_serialization();
         let largest_body = call.largest_body;
         let sent = call.authorization.clone();
         let request = exchange.request(&inner.client, call, url)?;
 
-        let _turn = inner.gate.enter().await.map_err(|busy| SendError::NotSent {
+        let not_now = |busy: Busy| SendError::NotSent {
             why: format!("{exchange}: not sent, {busy}"),
             retry_after: Some(busy.retry_after),
-        })?;
+        };
+        let pass = inner
+            .breaker
+            .enter(&origin)
+            .map_err(|open| not_now(Busy { why: Why::Failing(open.failures), retry_after: open.retry_after }))?;
+        let _turn = inner.gate.enter(self.priority).await.map_err(not_now)?;
         let began = Instant::now();
         let deadline = tokio::time::Instant::now() + inner.request_timeout;
         let answered = tokio::time::timeout_at(deadline, inner.client.execute(request)).await;
@@ -234,10 +253,23 @@ impl Http {
             }
         };
         self.observer.observe(exchange.operation, &code, began.elapsed());
+        match pass.tell(outcome(&result)) {
+            Change::None => {}
+            change => self.observer.circuit(change == Change::Opened),
+        }
         if let Ok(Answer { status: 429 | 503, retry_after: Some(wait), .. }) = &result {
             inner.gate.pause(*wait);
         }
         result
+    }
+}
+
+/// What an exchange says of the server.
+fn outcome(result: &Result<Answer, SendError>) -> Outcome {
+    match result {
+        Ok(Answer { status: 500 | 502..=504, .. }) | Err(_) => Outcome::Failed,
+        Ok(answer) if answer.body.is_err() => Outcome::Failed,
+        Ok(_) => Outcome::Answered,
     }
 }
 

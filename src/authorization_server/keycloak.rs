@@ -58,12 +58,8 @@ pub struct Settings {
 /// Keeps clients in one realm. Clones share the operator's access token.
 #[derive(Clone)]
 pub struct Keycloak {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
     admin: Admin,
-    scopes: Scopes,
+    scopes: Arc<Scopes>,
 }
 
 #[async_trait]
@@ -94,7 +90,7 @@ impl Backend for Keycloak {
         };
         mapping::check(REGISTER, metadata)?;
         let names = mapping::scopes(metadata);
-        self.inner.scopes.resolve(&self.inner.admin, REGISTER, &names).await.map_err(RegisterError::before)?;
+        self.scopes.resolve(&self.admin, REGISTER, &names).await.map_err(RegisterError::before)?;
         match self.create(metadata, chosen, &names).await? {
             Created::Yes => {
                 let now =
@@ -112,7 +108,7 @@ impl Backend for Keycloak {
         client_secret: Option<&SecretString>,
     ) -> Result<Updated, CallError> {
         mapping::check(UPDATE, metadata)?;
-        self.inner.scopes.resolve(&self.inner.admin, UPDATE, &mapping::scopes(metadata)).await?;
+        self.scopes.resolve(&self.admin, UPDATE, &mapping::scopes(metadata)).await?;
         let (internal_id, representation) = self.ours(UPDATE, management, &metadata.mark.installation).await?;
         let now = self.bring(&internal_id, &representation, management, metadata, client_secret).await?;
         Ok(Updated { management: management.clone(), client_secret: None, granted: Client(&now).granted() })
@@ -120,7 +116,7 @@ impl Backend for Keycloak {
 
     async fn read(&self, management: &Management, installation: &str) -> Result<Found, CallError> {
         let id = &management.client_id;
-        match self.inner.admin.find(id, &self.internal_id(id)).await? {
+        match self.admin.find(id, &self.internal_id(id)).await? {
             Lookup::Gone => Ok(Found::Gone),
             Lookup::There { representation, .. } => {
                 let client = Client(&representation);
@@ -143,7 +139,7 @@ impl Backend for Keycloak {
 
     async fn delete(&self, management: &Management, installation: &str) -> Result<Deleted, CallError> {
         let gone = Deleted { status: 404, was_gone: true, tokens_left: None };
-        let admin = &self.inner.admin;
+        let admin = &self.admin;
         let (internal_id, _) = match self.ours(DELETE, management, installation).await {
             Err(CallError::Refused(Refusal { status: 404, .. })) => return Ok(gone),
             found => found?,
@@ -169,7 +165,7 @@ impl Backend for Keycloak {
                 "{LIST}: without an installation's id, all clients of the realm would be meant"
             )));
         }
-        let admin = &self.inner.admin;
+        let admin = &self.admin;
         let prefix = client_id_prefix(installation);
         let mut all: std::collections::BTreeMap<String, Listed> = std::collections::BTreeMap::new();
         let mut seen = std::collections::BTreeSet::new();
@@ -220,12 +216,18 @@ enum Created {
 impl Keycloak {
     /// Keeps clients in a realm. Nothing is sent before there is something to do.
     pub fn new(http: Http, settings: Settings, now: Now) -> Self {
-        Self { inner: Arc::new(Inner { admin: Admin::new(http, settings, now), scopes: Scopes::default() }) }
+        Self { admin: Admin::new(http, settings, now), scopes: Arc::default() }
+    }
+
+    /// The same realm by another connection, with what is known of it shared.
+    #[must_use]
+    pub fn over(&self, http: Http) -> Self {
+        Self { admin: self.admin.over(http), scopes: self.scopes.clone() }
     }
 
     /// The internal id that a client has which this operator made. Keycloak's are unique across realms.
     fn internal_id(&self, client_id: &str) -> String {
-        uuid(&[&self.inner.admin.realm, client_id])
+        uuid(&[&self.admin.realm, client_id])
     }
 
     async fn create(
@@ -234,7 +236,7 @@ impl Keycloak {
         chosen: &Chosen,
         scopes: &[&str],
     ) -> Result<Created, RegisterError> {
-        let admin = &self.inner.admin;
+        let admin = &self.admin;
         let secret = chosen.client_secret.as_ref();
         let mut client = mapping::wanted(&chosen.client_id, metadata, secret.map(ExposeSecret::expose_secret));
         let now = admin.now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
@@ -260,7 +262,7 @@ impl Keycloak {
     async fn take_over(&self, metadata: &ClientMetadata, chosen: &Chosen) -> Result<Registered, RegisterError> {
         let id = &chosen.client_id;
         let (internal_id, representation) =
-            match self.inner.admin.find(id, &self.internal_id(id)).await.map_err(RegisterError::before)? {
+            match self.admin.find(id, &self.internal_id(id)).await.map_err(RegisterError::before)? {
                 Lookup::There { internal_id, representation } => (internal_id, representation),
                 Lookup::Gone => {
                     return Err(RegisterError::NoEffect {
@@ -300,7 +302,7 @@ impl Keycloak {
         installation: &str,
     ) -> Result<(String, Representation), CallError> {
         let id = &management.client_id;
-        match self.inner.admin.find(id, &self.internal_id(id)).await? {
+        match self.admin.find(id, &self.internal_id(id)).await? {
             Lookup::Gone => Err(missing(operation, id)),
             Lookup::There { internal_id, representation } => {
                 let client = Client(&representation);
@@ -315,7 +317,7 @@ impl Keycloak {
     fn foreign(&self, client_id: &str, client: &Client<'_>) -> String {
         format!(
             "the client {client_id} in the realm {} is not ours: it carries {}. It was not touched; find out whose it is",
-            self.inner.admin.realm_name(),
+            self.admin.realm_name(),
             client.mark_in_words()
         )
     }
@@ -329,7 +331,7 @@ impl Keycloak {
         metadata: &ClientMetadata,
         secret: Option<&SecretString>,
     ) -> Result<Representation, CallError> {
-        let admin = &self.inner.admin;
+        let admin = &self.admin;
         let mut client = mapping::wanted(&management.client_id, metadata, secret.map(ExposeSecret::expose_secret));
         let flows = Client(before).unasked_flows();
         if !flows.is_empty() {
@@ -345,7 +347,7 @@ impl Keycloak {
 
     /// Sees to what neither POST nor PUT sets: scopes and mappers. Returns what the client is then.
     async fn settle(&self, internal_id: &str, metadata: &ClientMetadata) -> Result<Representation, CallError> {
-        let admin = &self.inner.admin;
+        let admin = &self.admin;
         let url = admin.client_url(internal_id);
         let now = self.look(&url).await?;
         let (asked, client) = (mapping::scopes(metadata), Client(&now));
@@ -358,7 +360,7 @@ impl Keycloak {
             return Ok(now);
         }
         // What is assigned may be younger than what is known of the realm.
-        let known = self.inner.scopes.known(admin, true).await?;
+        let known = self.scopes.known(admin, true).await?;
         let removed = defaults.iter().map(|scope| ("default", scope)).chain(too_many.iter().map(|s| ("optional", *s)));
         for (kind, scope) in removed {
             if let Some(id) = known.get(scope) {
@@ -384,7 +386,7 @@ impl Keycloak {
     }
 
     async fn look(&self, url: &str) -> Result<Representation, CallError> {
-        match self.inner.admin.get("read client", url).await? {
+        match self.admin.get("read client", url).await? {
             Some(Value::Object(representation)) => Ok(representation),
             _ => Err(unclear("read client: the server does not find it any more".to_owned())),
         }
@@ -392,7 +394,7 @@ impl Keycloak {
 
     /// Adds or removes a part of a client; one that is not there any more is as good as removed.
     async fn part(&self, method: Method, url: &str) -> Result<(), CallError> {
-        let answer = self.inner.admin.send(UPDATE, method, url, None).await?;
+        let answer = self.admin.send(UPDATE, method, url, None).await?;
         if answer.is_success() || answer.status == 404 { Ok(()) } else { Err(not_done(UPDATE, url, &answer, &[])) }
     }
 }

@@ -6,6 +6,7 @@
 mod answer;
 pub mod assertion;
 mod basic;
+pub mod breaker;
 pub mod discovery;
 pub mod dynamic_registration;
 pub mod http;

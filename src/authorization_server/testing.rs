@@ -273,6 +273,10 @@ impl RequestObserver for Observed {
     fn observe(&self, operation: &'static str, code: &str, _: Duration) {
         self.0.lock().unwrap().push((operation, code.to_owned()));
     }
+
+    fn circuit(&self, open: bool) {
+        self.0.lock().unwrap().push(("circuit", if open { "open" } else { "closed" }.to_owned()));
+    }
 }
 
 impl Observed {

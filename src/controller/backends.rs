@@ -14,6 +14,7 @@ use crate::authorization_server::Backend;
 use crate::authorization_server::dynamic_registration::DynamicRegistration;
 use crate::authorization_server::hydra::{self, Hydra};
 use crate::authorization_server::keycloak::{AdminCredential, Keycloak, Settings};
+use crate::authorization_server::limits::Priority;
 use crate::kubernetes::look::explain;
 
 /// What the server is opened for.
@@ -21,13 +22,16 @@ use crate::kubernetes::look::explain;
 pub enum Use {
     /// Registering too.
     Registering,
-    /// Looking up, changing and deleting: what only registering takes is not needed, and may be gone.
+    /// Looking up and changing: what only registering takes is not needed, and may be gone.
     Managing,
+    /// Ending a client, which goes before everything else.
+    Ending,
 }
 
 /// The server, ready to be asked. The error says which Secret lacks what.
 pub async fn open(ctx: &Context, server: &ServerSnapshot, purpose: Use) -> Result<Arc<dyn Backend>, String> {
-    let http = ctx.servers.of(server).map_err(|e| e.to_string())?;
+    let priority = if purpose == Use::Ending { Priority::Ending } else { Priority::Other };
+    let http = ctx.servers.of(server, priority).map_err(|e| e.to_string())?;
     if let Some(keycloak) = &server.backend.keycloak {
         let client_id = keycloak.client_id.clone();
         let (secret, by_key) = match (&keycloak.client_secret, &keycloak.private_key) {
@@ -36,7 +40,8 @@ pub async fn open(ctx: &Context, server: &ServerSnapshot, purpose: Use) -> Resul
             (None, None) => return Err("the AuthorizationServer names no credential for Keycloak".into()),
         };
         let clock = ctx.clock.clone();
-        return Ok(ctx.servers.keycloak(server, &secret.clone(), move || {
+        let own = http.clone();
+        let opened = ctx.servers.keycloak(server, &secret.clone(), move || {
             let credential = if by_key {
                 AdminCredential::PrivateKeyJwt { client_id, key: secret }
             } else {
@@ -48,8 +53,9 @@ pub async fn open(ctx: &Context, server: &ServerSnapshot, purpose: Use) -> Resul
                 issuer: server.issuer.clone(),
                 credential,
             };
-            Keycloak::new(http, settings, Arc::new(move || clock.now()))
-        }));
+            Keycloak::new(own, settings, Arc::new(move || clock.now()))
+        });
+        return Ok(Arc::new(opened.over(http)));
     }
     if let Some(hydra) = &server.backend.hydra {
         let auth = match (&hydra.bearer_token, &hydra.basic_auth) {

@@ -25,6 +25,7 @@ use super::stream::{self, Target};
 use super::watch::{self, Begun, Key};
 use super::{Context, Error, again, at, measured};
 use crate::api::{ClientRegistration, OAuthClient};
+use crate::authorization_server::limits::Priority;
 use crate::domain::client::entry_names;
 use crate::domain::registration::{Step, decide};
 use crate::kubernetes::look::{Look, look};
@@ -99,7 +100,8 @@ async fn pass(name: &str, ctx: &Context) -> Result<Action, Error> {
         let step = decide(&work.observed, ctx.retention, now);
         tracing::debug!(name, ?step, "next step");
         if step.asks_the_server() && turn.is_none() {
-            turn = ctx.servers.turn(&work.observed.spec.server);
+            let priority = if step.ends() { Priority::Ending } else { Priority::Other };
+            turn = ctx.servers.turn(&work.observed.spec.server, priority);
             if turn.is_none() {
                 return Ok(Action::requeue(Duration::from_millis(1_000 + u64::from(rand::random::<u16>() % 3_000))));
             }

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::api::{AuthorizationServer, EvidenceLevel, RequestLimits, ServerSnapshot};
 use crate::authorization_server::http::{Http, HttpConfig, HttpError};
 use crate::authorization_server::keycloak::Keycloak;
-use crate::authorization_server::limits::Limits;
+use crate::authorization_server::limits::{Limits, Priority};
 use crate::domain::names;
 use crate::telemetry::{Metrics, ServerRequests};
 
@@ -67,30 +67,33 @@ impl Servers {
         server: &ServerSnapshot,
         credential: &SecretString,
         open: impl FnOnce() -> Keycloak,
-    ) -> Arc<Keycloak> {
+    ) -> Keycloak {
         let key = names::hash(&(&server.issuer, &server.backend, &server.ca_bundle, &server.limits));
         let digest = names::hash(&credential.expose_secret());
         let mut all = self.keycloaks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match all.get(&key) {
-            Some((known, keycloak)) if *known == digest => Arc::new(keycloak.clone()),
+            Some((known, keycloak)) if *known == digest => keycloak.clone(),
             _ => {
                 let keycloak = open();
                 all.insert(key, (digest, keycloak.clone()));
-                Arc::new(keycloak)
+                keycloak
             }
         }
     }
 
     /// The connection to the server that an entry is about.
-    pub fn of(&self, server: &ServerSnapshot) -> Result<Http, HttpError> {
-        self.connect(&server.name, &server.issuer, server.ca_bundle.as_deref(), server.allow_plain_http, &server.limits)
+    pub fn of(&self, server: &ServerSnapshot, priority: Priority) -> Result<Http, HttpError> {
+        let (ca, plain) = (server.ca_bundle.as_deref(), server.allow_plain_http);
+        let http = self.connect(&server.name, &server.issuer, ca, plain, &server.limits)?;
+        Ok(http.with_priority(priority))
     }
 
-    /// The right to have a pass talk to this server, or `None` while as many passes do as may wait there. Having to come
-    /// back later is no failure: nothing is put on record for it.
-    pub fn turn(&self, server: &ServerSnapshot) -> Option<OwnedSemaphorePermit> {
+    /// The right to have a pass talk to this server, or `None` while as many passes of this priority do as may wait
+    /// there. Having to come back later is no failure: nothing is put on record for it.
+    pub fn turn(&self, server: &ServerSnapshot, priority: Priority) -> Option<OwnedSemaphorePermit> {
         let limits = &server.limits;
-        let key = names::hash(&(&server.issuer, &server.ca_bundle, server.allow_plain_http, limits));
+        let ends = priority == Priority::Ending;
+        let key = names::hash(&(&server.issuer, &server.ca_bundle, server.allow_plain_http, limits, ends));
         let mut turns = self.turns.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let places = 2 * limits.max_in_flight.clamp(1, 100_000) as usize;
         let turn = turns.entry(key).or_insert_with(|| Arc::new(Semaphore::new(places))).clone();

@@ -10,6 +10,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
@@ -104,6 +105,7 @@ pub struct Metrics {
     pass_durations: Durations<Controller>,
     end_to_proof: Durations<Evidence>,
     drift_corrections: Family<Server, Counter>,
+    open_circuits: Family<Server, Gauge>,
 }
 
 impl Metrics {
@@ -154,9 +156,25 @@ impl Metrics {
             "Clients that somebody had changed at the server and that were brought back to what was asked for",
             drift_corrections.clone(),
         );
+        let open_circuits = Family::<Server, Gauge>::default();
+        registry.register(
+            "server_circuit_open",
+            "1 while an authorization server that failed again and again is left alone, until a single request to it is answered",
+            open_circuits.clone(),
+        );
         registry.register("build", "The operator's version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         registry.register_collector(Box::new(state.clone()));
-        Self { registry, state, requests, request_durations, passes, pass_durations, end_to_proof, drift_corrections }
+        Self {
+            registry,
+            state,
+            requests,
+            request_durations,
+            passes,
+            pass_durations,
+            end_to_proof,
+            drift_corrections,
+            open_circuits,
+        }
     }
 
     /// Everything, in OpenMetrics text.
@@ -217,6 +235,16 @@ impl RequestObserver for ServerRequests {
         let request = Request { server: server.clone(), operation: operation.clone(), code };
         self.metrics.requests.get_or_create(&request).inc();
         self.metrics.request_durations.get_or_create(&Operation { server, operation }).observe(took.as_secs_f64());
+    }
+
+    fn circuit(&self, open: bool) {
+        let server = Server { server: self.server.clone() };
+        self.metrics.open_circuits.get_or_create(&server).set(i64::from(open));
+        if open {
+            tracing::warn!(server = self.server, "an authorization server fails again and again and is left alone");
+        } else {
+            tracing::info!(server = self.server, "an authorization server that was left alone works again");
+        }
     }
 }
 

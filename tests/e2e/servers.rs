@@ -6,7 +6,8 @@ use crate::support::World;
 use crate::{Story, stories};
 
 /// The stories told here.
-pub const STORIES: &[Story] = &stories![server_is_held_while_clients_live, a_server_that_is_down_is_a_debt,];
+pub const STORIES: &[Story] =
+    &stories![server_is_held_while_clients_live, a_server_that_is_down_is_a_debt, what_ends_goes_before_what_begins,];
 
 fn server_is_held_while_clients_live(w: &World) {
     w.client("c", &json!({}));
@@ -41,4 +42,19 @@ fn a_server_that_is_down_is_a_debt(w: &World) {
     assert_eq!(w.requests().get("DELETE /reg/:id"), Some(&1), "it was paid only now");
     assert!(w.live().is_empty());
     assert_eq!(w.entry("c")["status"]["evidence"]["level"], "Proven");
+}
+
+fn what_ends_goes_before_what_begins(w: &World) {
+    // One request a second, one at a time: each registration takes three.
+    w.server(&json!({"limits": {"requestsPerSecond": 1, "burst": 1, "maxInFlight": 1}}));
+    w.client("old", &json!({}));
+    w.wait("oauthclient/old", "condition=Ready");
+    let names: Vec<String> = (0..15).map(|n| format!("new{n}")).collect();
+    w.clients(&names, &json!({}));
+    w.until("the first of them is registered", || w.live().len() > 1);
+    w.kubectl(&["delete", "oauthclient/old", "--timeout=120s"]);
+    assert_eq!(w.entry("old")["status"]["evidence"]["level"], "Proven");
+    let before = w.live().len();
+    assert!(before <= 5, "{before} of 15 registrations went before one deletion");
+    w.kubectl(&["delete", "oauthclients", "--all", "--wait=false"]);
 }

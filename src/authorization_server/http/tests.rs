@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rstest::rstest;
+use serde_json::json;
 
 use super::super::testing::{Observed, Reply, Server, assert_tells_nothing_of, http, impatient, nobody, patient};
 use super::*;
@@ -207,6 +208,40 @@ async fn a_server_that_hangs_holds_few() {
     let busy = all.iter().filter(|r| matches!(r, Err(SendError::NotSent { retry_after: Some(_), .. }))).count();
     assert!(busy >= 18, "one in flight and one waiting; the others are told: {busy}");
     assert!(server.seen().len() <= 2);
+}
+
+#[rstest]
+#[case::says_so(Reply::json(503, &json!({"error": "unavailable"})), true)]
+#[case::says_it_once_too_often(Reply::json(500, &json!({})), true)]
+#[case::refuses(Reply::json(401, &json!({"error": "invalid_client"})), false)]
+#[case::is_called_too_often(Reply::json(429, &json!({})), false)]
+#[tokio::test]
+async fn a_server_that_fails_again_and_again_is_left_alone(#[case] reply: Reply, #[case] left_alone: bool) {
+    let server = Server::always(reply).await;
+    let (http, seen) = observed(&patient());
+    let url = server.url("/");
+    for _ in 0..2 {
+        assert!(http.send(get(&url)).await.is_ok());
+    }
+    assert!(http.send(get(&nobody())).await.is_err(), "another origin");
+    let mut refused = 0;
+    for _ in 0..18 {
+        match http.with_priority(Priority::Ending).send(get(&url)).await {
+            Ok(_) => {}
+            Err(SendError::NotSent { why, retry_after: Some(_) }) => {
+                refused += 1;
+                assert!(why.contains("failed 5 times in a row"), "{why}");
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    let opened = seen.codes().iter().filter(|code| *code == "open").count();
+    if left_alone {
+        // On a slow machine the time of a try may come meanwhile.
+        assert!(server.seen().len() < 10 && refused > 10 && opened >= 1, "{refused} {opened}");
+    } else {
+        assert_eq!((server.seen().len(), refused, opened), (20, 0, 0));
+    }
 }
 
 struct Ca {

@@ -19,12 +19,13 @@ use super::token::Tokens;
 pub type Now = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 
 /// One realm's admin API.
+#[derive(Clone)]
 pub(super) struct Admin {
     http: Http,
     /// `…/admin/realms/{realm}`.
     root: String,
     pub(super) realm: String,
-    tokens: Tokens,
+    tokens: Arc<Tokens>,
     now: Now,
 }
 
@@ -49,10 +50,19 @@ impl Admin {
         Self {
             http,
             root: format!("{base}/admin/realms/{name}"),
-            tokens: Tokens::new(format!("{base}/realms/{name}/protocol/openid-connect/token"), issuer, credential),
+            tokens: Arc::new(Tokens::new(
+                format!("{base}/realms/{name}/protocol/openid-connect/token"),
+                issuer,
+                credential,
+            )),
             realm,
             now,
         }
+    }
+
+    /// The same by another connection; the token is shared.
+    pub(super) fn over(&self, http: Http) -> Self {
+        Self { http, ..self.clone() }
     }
 
     pub(super) fn now(&self) -> DateTime<Utc> {

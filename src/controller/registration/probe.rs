@@ -3,6 +3,7 @@
 use super::observe::Work;
 use super::say::failed;
 use crate::api::{Acceptance, ProbeRecord};
+use crate::authorization_server::limits::Priority;
 use crate::authorization_server::probe::{Credential, NoAnswer, ProbeMethod};
 use crate::controller::{Context, Error, proof};
 use crate::domain::evidence::{self, Verdict};
@@ -12,7 +13,7 @@ use crate::domain::registration::{credential_accepted, probe_failed};
 pub(super) async fn prove(ctx: &Context, work: &mut Work) -> Result<(), Error> {
     let spec = work.observed.spec.clone();
     let Some(credential) = work.stored.as_ref().and_then(|s| proof::credential(&spec, s)) else { return Ok(()) };
-    let http = match ctx.servers.of(&spec.server) {
+    let http = match ctx.servers.of(&spec.server, Priority::Other) {
         Ok(http) => http,
         Err(error) => return failed(ctx, work, &error.to_string(), None).await,
     };
@@ -63,7 +64,7 @@ async fn ask_both(ctx: &Context, work: &Work) -> Result<(ProbeRecord, ProbeRecor
     let known = known_probe(work).ok_or_else(|| not_asked("there is no credential to try".to_owned()))?;
     let (method, credential, accepted) = known;
     let spec = &work.observed.spec;
-    let http = ctx.servers.of(&spec.server).map_err(|e| not_asked(e.to_string()))?;
+    let http = ctx.servers.of(&spec.server, Priority::Ending).map_err(|e| not_asked(e.to_string()))?;
     let now = ctx.clock.now();
     let during = |what: &str, e: NoAnswer| NoAnswer { why: format!("{what}: {e}"), ..e };
     let answer = proof::try_credential(&http, spec, method, &credential, now)

@@ -3,6 +3,7 @@
 use super::observe::Work;
 use super::say::failed;
 use super::{record, server};
+use crate::authorization_server::limits::Priority;
 use crate::authorization_server::{CallError, discovery};
 use crate::controller::{Context, Error, faults};
 use crate::domain::registration::{Found, deletion_answered, deletion_unanswered, intent_is_due};
@@ -62,7 +63,7 @@ pub(super) async fn look_up(ctx: &Context, work: &mut Work) -> Result<(), Error>
 pub(super) async fn identify(ctx: &Context, work: &mut Work) -> Result<(), Error> {
     let server = &work.observed.spec.server;
     let known = &server.endpoints.key_thumbprints;
-    let same = match ctx.servers.of(server) {
+    let same = match ctx.servers.of(server, Priority::Ending) {
         Ok(http) => discovery::discover(&http, &server.issuer)
             .await
             .is_ok_and(|m| m.key_thumbprints.iter().any(|k| known.contains(k))),

@@ -14,7 +14,9 @@ pub(super) async fn for_registering(ctx: &Context, work: &Work) -> Result<Arc<dy
 
 /// The server as looking up, changing and deleting need it: without what registering takes besides.
 pub(super) async fn for_managing(ctx: &Context, work: &Work) -> Result<Arc<dyn Backend>, String> {
-    backends::open(ctx, &work.observed.spec.server, backends::Use::Managing).await
+    let ends = work.observed.status.end.is_some();
+    let purpose = if ends { backends::Use::Ending } else { backends::Use::Managing };
+    backends::open(ctx, &work.observed.spec.server, purpose).await
 }
 
 /// Whose client it is.

@@ -159,6 +159,11 @@ impl Step {
                 | Self::Identify
         )
     }
+
+    /// Whether it belongs to a client's end, which goes before everything else.
+    pub fn ends(&self) -> bool {
+        matches!(self, Self::ProbeBefore | Self::Delete | Self::ProbeAfter | Self::Identify)
+    }
 }
 
 /// The next step for an entry.

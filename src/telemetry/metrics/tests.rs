@@ -20,6 +20,7 @@ fn busy() -> Arc<Metrics> {
     metrics.drift_corrected("corp");
     let requests = ServerRequests { metrics: metrics.clone(), server: "corp".into() };
     requests.observe("register client", "201", Duration::from_millis(30));
+    requests.circuit(true);
     metrics
 }
 
