@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use support::fate::{Client, FATES, is_living, ready, text, under_way};
 use support::{Bed, World};
 
-/// Every point named in `src/controller`, but for those that only servers lead to which let the caller choose the id.
+/// Every point named in `src/controller`, but for those that other tests get to.
 const POINTS: [&str; 19] = [
     "before-entry",
     "after-entry",
@@ -38,8 +38,23 @@ const POINTS: [&str; 19] = [
 ];
 /// Longer than a registration request may take, with its wait for a turn and the storing of its answer.
 const ONE_POST: chrono::TimeDelta = chrono::TimeDelta::seconds(30);
-/// Those are got to in `tests/keycloak/main.rs`.
-const OF_CHOSEN_IDS: [&str; 2] = ["before-prepare", "after-prepare"];
+/// Points that other tests get to, and where.
+const ELSEWHERE: [(&str, &[&str]); 2] = [
+    // Only servers lead there that let the caller choose the id.
+    ("tests/keycloak/main.rs", &["before-prepare", "after-prepare"]),
+    (
+        "tests/keycloak/rotation.rs",
+        &[
+            "after-rotate-key",
+            "before-next-key",
+            "after-next-key",
+            "before-promote",
+            "after-promote",
+            "before-drop-key",
+            "after-drop-key",
+        ],
+    ),
+];
 const AT_RANDOM: &str = "a random moment";
 /// In how many rounds the clients are made; each round is a process that dies.
 const ROUNDS: usize = 40;
@@ -60,11 +75,14 @@ fn the_points_are_those_in_the_source() {
             found.extend(names.map(ToOwned::to_owned));
         }
     }
-    let elsewhere = std::fs::read_to_string("tests/keycloak/main.rs").expect("the story of Keycloak");
-    for point in OF_CHOSEN_IDS {
-        assert!(elsewhere.contains(&format!("\"{point}\"")), "no test gets to {point}");
+    let mut known: BTreeSet<String> = POINTS.iter().map(|p| (*p).to_owned()).collect();
+    for (test, points) in ELSEWHERE {
+        let text = std::fs::read_to_string(test).expect("a test");
+        for point in points {
+            assert!(text.contains(&format!("\"{point}\"")), "{test} does not get to {point}");
+            known.insert((*point).to_owned());
+        }
     }
-    let known: BTreeSet<String> = POINTS.iter().chain(&OF_CHOSEN_IDS).map(|p| (*p).to_owned()).collect();
     assert_eq!(found, known);
 }
 

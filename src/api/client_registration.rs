@@ -67,6 +67,9 @@ pub struct ClientRegistrationSpec {
     /// The rotation that it was made for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<RotationOf>,
+    /// The rotation of the client's key in place: another key beside it, until the overlap is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_rotation: Option<KeyRotation>,
     /// Rotated away: it ends then, when the overlap with its successor is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retires_at: Option<DateTime<Utc>>,
@@ -84,6 +87,39 @@ pub struct RotationOf {
     /// When that was asked for, where it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_at: Option<DateTime<Utc>>,
+}
+
+/// Another key for a client that authenticates by `private_key_jwt`, beside the one that it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyRotation {
+    /// When it was decided on; tells it from others.
+    pub begun_at: DateTime<Utc>,
+    /// Why the key is rotated.
+    pub reason: RotationReason,
+    /// When that was asked for, where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_at: Option<DateTime<Utc>>,
+    /// When the key before is taken from the server: the new one is published, and the overlap is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retires_at: Option<DateTime<Utc>>,
+}
+
+/// What became of a rotation in place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyRotationStatus {
+    /// `begunAt` of the rotation that this is about.
+    pub begun_at: DateTime<Utc>,
+    /// When the new key was shown to work, and took the place of the one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotated_at: Option<DateTime<Utc>>,
+    /// When the key before was shown to be refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retired_at: Option<DateTime<Utc>>,
+    /// Why the server did not take another key: a second registration has to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// Why a credential is rotated.
@@ -305,6 +341,9 @@ pub struct ClientRegistrationStatus {
     /// How the client at the server differs from what was asked, while it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
+    /// What became of the last rotation of its key in place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_rotation: Option<KeyRotationStatus>,
     /// How this credential is told to be alive, and when it last was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acceptance: Option<Acceptance>,

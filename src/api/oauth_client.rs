@@ -270,7 +270,8 @@ pub struct RotationStatus {
     /// When the last one brought the credential that is published now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_rotated_at: Option<DateTime<Utc>>,
-    /// Which way it was done: NewRegistration (the client_id changes as well).
+    /// Which way it was done: InPlace (another key for the same client), or NewRegistration (the client_id changes as
+    /// well).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub way: Option<String>,
 }

@@ -7,6 +7,7 @@ mod probe;
 mod record;
 mod register;
 mod revoke;
+mod rotate;
 mod say;
 mod server;
 mod update;

@@ -38,7 +38,7 @@ pub fn weigh(
     now: DateTime<Utc>,
 ) -> Findings {
     let mut found = Findings { check: DriftCheck { at: now, ..DriftCheck::default() }, ..Findings::default() };
-    for entry in entries.iter().filter(|e| is_comparable(e)) {
+    for entry in entries.iter().filter(|e| is_comparable(e, now)) {
         let (name, state) = (entry.metadata.name.clone().unwrap_or_default(), entry.state());
         let Some(client_id) = &state.client_id else { continue };
         found.check.clients += 1;
@@ -62,9 +62,16 @@ pub fn weigh(
 }
 
 /// Whether an entry says what its client should be: it exists, goes on, and no change is under way.
-fn is_comparable(entry: &ClientRegistration) -> bool {
+fn is_comparable(entry: &ClientRegistration, now: DateTime<Utc>) -> bool {
     let state = entry.state();
+    let done = state.key_rotation.as_ref();
+    let rotates = entry.spec.key_rotation.as_ref().is_some_and(|asked| {
+        done.filter(|done| done.begun_at == asked.begun_at).is_none_or(|done| {
+            done.refused.is_none() && done.retired_at.is_none() && asked.retires_at.is_some_and(|at| at <= now)
+        })
+    });
     state.phase == Phase::Registered
+        && !rotates
         && state.end.is_none()
         && entry.spec.end.is_none()
         && entry.metadata.deletion_timestamp.is_none()

@@ -28,17 +28,39 @@ pub struct Stored {
     pub secret_expires_at: Option<DateTime<Utc>>,
     /// The client's private key (PKCS#8, PEM).
     pub private_key: Option<SecretString>,
+    /// Keys beside it, while it is rotated.
+    pub rotating: Rotating,
     /// Hash of the request that the server took.
     pub applied: String,
     /// What the server granted.
     pub grant: Grant,
 }
 
+/// Private keys (PKCS#8, PEM) that a client has besides the one that is published.
+#[derive(Debug, Clone, Default)]
+pub struct Rotating {
+    /// The one to come: stored before the server hears of it.
+    pub next: Option<SecretString>,
+    /// The one before, while it goes on working.
+    pub previous: Option<SecretString>,
+    /// `begunAt` of the rotation that brought the one that is published.
+    pub brought_by: Option<DateTime<Utc>>,
+}
+
 impl Stored {
     /// The client's key, where it has one of ours.
     pub fn key(&self) -> Option<ClientKey> {
-        self.private_key.as_ref().and_then(|pem| ClientKey::from_pem(pem).ok())
+        key(self.private_key.as_ref())
     }
+
+    /// The keys beside it: the one before, and the one to come.
+    pub fn other_keys(&self) -> (Option<ClientKey>, Option<ClientKey>) {
+        (key(self.rotating.previous.as_ref()), key(self.rotating.next.as_ref()))
+    }
+}
+
+fn key(pem: Option<&SecretString>) -> Option<ClientKey> {
+    pem.and_then(|pem| ClientKey::from_pem(pem).ok())
 }
 
 /// A server's words as the decision takes them. Scopes of one that names none are those asked for (RFC 7591 section
@@ -75,6 +97,15 @@ pub fn build(name: &str, stored: &Stored) -> Secret {
     if let Some(key) = &stored.private_key {
         put("private_key.pem", key.expose_secret());
     }
+    if let Some(key) = &stored.rotating.next {
+        put("next_private_key.pem", key.expose_secret());
+    }
+    if let Some(key) = &stored.rotating.previous {
+        put("previous_private_key.pem", key.expose_secret());
+    }
+    if let Some(begun_at) = stored.rotating.brought_by {
+        put("key_brought_by", &begun_at.to_rfc3339());
+    }
     put("applied", &stored.applied);
     let g = &stored.grant;
     let words = serde_json::json!([g.scopes, g.grant_types, g.redirect_uris, g.token_endpoint_auth_method]);
@@ -110,6 +141,11 @@ pub fn parse(secret: &Secret) -> Option<Stored> {
         client_secret: text("client_secret").map(Into::into),
         secret_expires_at: text("client_secret_expires_at").and_then(|at| at.parse().ok()),
         private_key: text("private_key.pem").map(Into::into),
+        rotating: Rotating {
+            next: text("next_private_key.pem").map(Into::into),
+            previous: text("previous_private_key.pem").map(Into::into),
+            brought_by: text("key_brought_by").and_then(|at| at.parse().ok()),
+        },
         applied: text("applied")?,
         grant: Grant { scopes, grant_types, redirect_uris, token_endpoint_auth_method },
     })

@@ -58,7 +58,7 @@ fn a_clients_whole_life() {
         servers::STORIES,
     ]
     .concat();
-    let behind_a_proxy = [lies::STORIES, false_proof::STORIES, unready::STORIES].concat();
+    let behind_a_proxy = [lies::STORIES, false_proof::STORIES, unready::STORIES, rotation::BEHIND_A_PROXY].concat();
     // The long ones first: most of them wait for back-off.
     let all = behind_a_proxy.into_iter().map(|s| (s, true)).chain(plain.into_iter().map(|s| (s, false)));
     let stories: Vec<(Story, bool)> = all.filter(|((name, _), _)| is_told(name)).collect();

@@ -3,6 +3,7 @@
 
 mod drift;
 mod many;
+mod rotation;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -31,6 +32,7 @@ fn clients_live_and_end_in_keycloak() {
         ("a client of our id that is not ours", foreign),
         ("the sweep", sweep),
         ("what somebody changed at the server", drift::drift),
+        ("rotation", rotation::rotation),
         ("more than a page of them", many::many),
     ] {
         eprintln!("keycloak: {name}");
@@ -39,6 +41,8 @@ fn clients_live_and_end_in_keycloak() {
     operator.stop();
     eprintln!("keycloak: a crash at every step");
     crashes(&bed, &w, &realm);
+    eprintln!("keycloak: a crash at every step of a rotation");
+    rotation::crashes(&bed, &w, &realm);
 }
 
 fn client(w: &World, name: &str, members: &Value) {

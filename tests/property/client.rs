@@ -175,6 +175,7 @@ async fn act(api: &Api, key: &Key, view: &View, step: Step) -> Result<bool, ApiE
                 expires_at,
                 not_before,
                 rotation,
+                key_rotation: None,
                 retires_at: None,
                 end,
             };
@@ -222,7 +223,9 @@ async fn act(api: &Api, key: &Key, view: &View, step: Step) -> Result<bool, ApiE
             patch_entry(api, &name, json!({"retiresAt": at})).await?;
             Ok(true)
         }
-        Step::ClearRotation { .. } => unreachable!("nobody asks for a rotation here"),
+        Step::ClearRotation { .. } | Step::RotateKey { .. } | Step::RetireKey { .. } => {
+            unreachable!("nobody asks for a rotation here")
+        }
         Step::PublishSecret { .. } => {
             publish(api, key, view).await?;
             Ok(false)

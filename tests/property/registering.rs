@@ -57,6 +57,7 @@ async fn store(api: &Api, work: &mut Work, registered: Registered) -> Result<(),
         management: registered.management,
         client_secret: registered.client_secret,
         private_key: key,
+        rotating: management_secret::Rotating::default(),
         applied: request::hash(&work.observed.spec.request),
     };
     let mut tries = 0;
@@ -105,6 +106,7 @@ pub async fn update(api: &Api, work: &mut Work) -> Result<(), ApiError> {
                 management: updated.management,
                 client_secret: updated.client_secret.or(stored.client_secret),
                 private_key: stored.private_key,
+                rotating: stored.rotating,
                 applied: wanted,
                 grant: management_secret::grant(&updated.granted, &asked),
             };

@@ -9,7 +9,7 @@ use oauthclient_operator::domain::client::is_told;
 use oauthclient_operator::domain::ends::{Circumstances, ClientState, NamespaceState};
 use oauthclient_operator::domain::evidence::{self, Verdict};
 use oauthclient_operator::domain::registration::{
-    Management, Observed, Pass, Step, credential_accepted, decide, deletion_follows, probe_failed,
+    Keys, Management, Observed, Pass, Step, credential_accepted, decide, deletion_follows, probe_failed,
 };
 use oauthclient_operator::domain::workload::Workload;
 use oauthclient_operator::kubernetes::management_secret::Stored;
@@ -44,6 +44,7 @@ pub fn management(entry: &ClientRegistration, stored: &Stored) -> Management {
         applied: stored.applied.clone(),
         granted: stored.grant.clone(),
         has_credential: credential(entry, stored).is_some(),
+        keys: Keys::default(),
     }
 }
 
@@ -171,6 +172,7 @@ pub async fn orphan(api: &Api, work: &mut Work, unmanageable: bool) -> Result<()
     record(api, work).await
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm for each step, as in the controller")]
 async fn act(api: &Api, shared: &Shared, work: &mut Work, step: Step) -> Result<(), ApiError> {
     let now = api.now();
     match step {
@@ -266,6 +268,14 @@ async fn act(api: &Api, shared: &Shared, work: &mut Work, step: Step) -> Result<
         }
         // Only where the caller chooses the client_id.
         Step::Prepare | Step::LookUp | Step::RecordUnsettled(..) => unreachable!("{step:?}"),
+        Step::PrepareKey
+        | Step::PutKeys
+        | Step::ProveKey
+        | Step::PromoteKey
+        | Step::RecordKeyRotated
+        | Step::ProveKeyRefused
+        | Step::DropKey
+        | Step::RecordKeyRetired => unreachable!("nobody asks for a rotation here"),
         Step::Release | Step::Wait { .. } => {}
     }
     Ok(())

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -171,6 +172,18 @@ impl World<'_> {
     /// Gets a token with these credentials, as `token_endpoint_auth_method` among them says.
     pub fn token_with(&self, secret: &BTreeMap<String, String>) -> Result<String, String> {
         self.runtime.block_on(credentials::token(&self.http, secret))
+    }
+
+    /// Asks for a token every 100 ms with what this Secret held just before, until this holds; every one must be given.
+    pub fn used_until(&self, secret: &str, what: &str, holds: impl Fn() -> bool) {
+        self.until(what, || {
+            for _ in 0..5 {
+                let held = self.secret(secret);
+                std::thread::sleep(Duration::from_millis(100));
+                self.token_with(&held).expect("the consumer is never refused");
+            }
+            holds()
+        });
     }
 
     /// A workload that asks for tokens with what is in this Secret, all the time.

@@ -75,8 +75,10 @@ async fn keys(ctx: &Context, entries: &[&ClientRegistration]) -> Result<BTreeMap
         let labelled = ListParams::default().labels(&format!("{ROLE_LABEL}=management"));
         let stored = secrets.list(&labelled).await.map_err(|e| format!("list management Secrets: {e}"))?;
         for secret in &stored {
-            if let Some(key) = management_secret::parse(secret).and_then(|stored| stored.key()) {
-                all.insert(secret.name_any(), [key.key_id].into());
+            let Some(stored) = management_secret::parse(secret) else { continue };
+            let (previous, _) = stored.other_keys();
+            if let Some(key) = stored.key() {
+                all.insert(secret.name_any(), [Some(key), previous].into_iter().flatten().map(|k| k.key_id).collect());
             }
         }
     }

@@ -9,8 +9,8 @@ use serde_json::json;
 use super::observe::View;
 use crate::api::{
     AuthorizationServer, CLIENT_FINALIZER, CLIENT_NAME_LABEL, CLIENT_NAMESPACE_LABEL, CLIENT_UID_LABEL, ClientRef,
-    ClientRegistration, ClientRegistrationSpec, ENTRY_FINALIZER, End, EndReason, MANAGED_BY_LABEL, MANAGER,
-    OAuthClient, PinnedWorkload, ROTATE_ANNOTATION, SERVER_LABEL,
+    ClientRegistration, ClientRegistrationSpec, ENTRY_FINALIZER, End, EndReason, KeyRotation, MANAGED_BY_LABEL,
+    MANAGER, OAuthClient, PinnedWorkload, ROTATE_ANNOTATION, SERVER_LABEL,
 };
 use crate::controller::{Context, Error, doing, faults, servers};
 use crate::domain::client::Step;
@@ -81,14 +81,12 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
             patch_entry(ctx, &name, json!({"spec": {"retiresAt": at}})).await?;
             Ok(true)
         }
-        Step::ClearRotation { refused } => {
-            if let Some(why) = refused {
-                ctx.tell(client, true, "RotationUnsupported", why).await;
-            }
-            let patch = json!({"metadata": {"annotations": {ROTATE_ANNOTATION: null}}});
-            let done = clients.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await;
-            done.map(|_| false).map_err(doing("clear the request for a rotation"))
+        Step::RotateKey { name, rotation } => rotate_key(ctx, &name, &rotation).await.map(|()| true),
+        Step::RetireKey { name, at } => {
+            patch_entry(ctx, &name, json!({"spec": {"keyRotation": {"retiresAt": at}}})).await?;
+            Ok(true)
         }
+        Step::ClearRotation { refused } => clear_rotation(ctx, &clients, client, refused).await.map(|()| false),
         Step::PublishSecret { .. } => {
             publish(&secrets, view).await?;
             if let Some(what) = put_back(view) {
@@ -129,6 +127,32 @@ async fn finalizers(api: &Api<OAuthClient>, client: &OAuthClient, all: &[&str]) 
 async fn patch_entry(ctx: &Context, name: &str, patch: serde_json::Value) -> Result<(), Error> {
     let done = ctx.ledger().patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await;
     done.map(|_| ()).map_err(doing("change a ledger entry"))
+}
+
+async fn rotate_key(ctx: &Context, name: &str, rotation: &KeyRotation) -> Result<(), Error> {
+    // A merge patch: what it does not have is taken away.
+    let mut patch = json!({"requestedAt": null, "retiresAt": null});
+    if let (Some(into), Ok(serde_json::Value::Object(from))) = (patch.as_object_mut(), serde_json::to_value(rotation)) {
+        into.extend(from);
+    }
+    patch_entry(ctx, name, json!({"spec": {"keyRotation": patch}})).await?;
+    faults::point("after-rotate-key");
+    Ok(())
+}
+
+/// Takes the annotation off that asks for a rotation.
+async fn clear_rotation(
+    ctx: &Context,
+    clients: &Api<OAuthClient>,
+    client: &OAuthClient,
+    refused: Option<&'static str>,
+) -> Result<(), Error> {
+    if let Some(why) = refused {
+        ctx.tell(client, true, "RotationUnsupported", why).await;
+    }
+    let patch = json!({"metadata": {"annotations": {ROTATE_ANNOTATION: null}}});
+    let done = clients.patch(&client.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await;
+    done.map(|_| ()).map_err(doing("clear the request for a rotation"))
 }
 
 /// Creates the Secret, or brings ours in line; one that came to be meanwhile is a conflict and not overwritten.
@@ -203,6 +227,7 @@ fn entry(
         expires_at: times.expires_at,
         not_before: times.not_before,
         rotation: None,
+        key_rotation: None,
         retires_at: None,
         end: None,
     };

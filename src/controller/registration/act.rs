@@ -2,7 +2,7 @@
 
 use super::observe::Work;
 use super::say::{audit, failed, orphan};
-use super::{probe, record, register, revoke, say, update};
+use super::{probe, record, register, revoke, rotate, say, update};
 use crate::api::{End, Phase, Retry};
 use crate::controller::{Context, Error, faults};
 use crate::domain::registration::{Step, deletion_follows};
@@ -61,6 +61,14 @@ pub async fn act(ctx: &Context, work: &mut Work, step: Step) -> Result<(), Error
                 say::corrected(ctx, work, &was).await;
             }
         }
+        Step::PrepareKey => rotate::prepare(ctx, work).await?,
+        Step::PutKeys => rotate::put(ctx, work).await?,
+        Step::ProveKey => rotate::prove(ctx, work).await?,
+        Step::PromoteKey => rotate::promote(ctx, work).await?,
+        Step::RecordKeyRotated => rotate::rotated(ctx, work).await?,
+        Step::ProveKeyRefused => rotate::prove_refused(ctx, work).await?,
+        Step::DropKey => rotate::drop_previous(ctx, work).await?,
+        Step::RecordKeyRetired => rotate::retired(ctx, work).await?,
         Step::RecordEnd(end) => ends(ctx, work, end).await?,
         Step::ProbeBefore => probe::probe_before(ctx, work).await?,
         Step::LookUp => revoke::look_up(ctx, work).await?,

@@ -8,7 +8,7 @@ use crate::api::{ClientRegistration, OAuthClient};
 use crate::controller::{Context, proof};
 use crate::domain::client::is_told;
 use crate::domain::ends::{Circumstances, ClientState, NamespaceState};
-use crate::domain::registration::{Management, Observed, Pass};
+use crate::domain::registration::{Keys, Management, Observed, Pass};
 use crate::domain::workload::Workload;
 use crate::kubernetes::look::{Look, look};
 use crate::kubernetes::management_secret::{self, Stored};
@@ -96,6 +96,11 @@ pub fn management(entry: &ClientRegistration, stored: &Stored) -> Management {
         },
         granted: stored.grant.clone(),
         has_credential: proof::credential(&entry.spec, stored).is_some(),
+        keys: Keys {
+            next: stored.rotating.next.is_some(),
+            previous: stored.rotating.previous.is_some(),
+            brought_by: stored.rotating.brought_by,
+        },
     }
 }
 

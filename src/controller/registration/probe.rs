@@ -1,5 +1,7 @@
 //! Trying an entry's credential.
 
+use secrecy::SecretString;
+
 use super::observe::Work;
 use super::say::failed;
 use crate::api::{Acceptance, ProbeRecord};
@@ -8,6 +10,7 @@ use crate::authorization_server::probe::{Credential, NoAnswer, ProbeMethod};
 use crate::controller::{Context, Error, proof};
 use crate::domain::evidence::{self, Verdict};
 use crate::domain::registration::{credential_accepted, probe_failed};
+use crate::kubernetes::management_secret::Stored;
 
 /// Shows that the credential works, and finds out which probe tells so.
 pub(super) async fn prove(ctx: &Context, work: &mut Work) -> Result<(), Error> {
@@ -56,6 +59,27 @@ fn known_probe(work: &Work) -> Option<(ProbeMethod, Credential, ProbeRecord)> {
     let acceptance = work.observed.status.acceptance.as_ref()?;
     let credential = proof::credential(&work.observed.spec, work.stored.as_ref()?)?;
     Some((ProbeMethod::parse(&acceptance.method)?, credential, acceptance.answer.clone()))
+}
+
+/// The answers to another key of the client, to a control, and when its credential was accepted last.
+pub(super) async fn ask_with_key(
+    ctx: &Context,
+    work: &Work,
+    private_key: &SecretString,
+) -> Result<(ProbeRecord, ProbeRecord, Acceptance), NoAnswer> {
+    let not_asked = |why: String| NoAnswer { why, taken: false };
+    let accepted = work.observed.status.acceptance.clone().ok_or_else(|| not_asked("no probe is known".to_owned()))?;
+    let method = ProbeMethod::parse(&accepted.method).ok_or_else(|| not_asked("no probe is known".to_owned()))?;
+    let stored = work.stored.as_ref().ok_or_else(|| not_asked("there is no key to try".to_owned()))?;
+    let with_key = Stored { private_key: Some(private_key.clone()), ..stored.clone() };
+    let spec = &work.observed.spec;
+    let credential =
+        proof::credential(spec, &with_key).ok_or_else(|| not_asked("the stored key is of no use".to_owned()))?;
+    let http = ctx.servers.of(&spec.server, Priority::Other).map_err(|e| not_asked(e.to_string()))?;
+    let now = ctx.clock.now();
+    let answer = proof::try_credential(&http, spec, method, &credential, now).await?;
+    let control = ctx.controls.take(&http, spec, method, &credential, now).await?;
+    Ok((answer, control, accepted))
 }
 
 /// The answers to the credential now, to a control, and to the credential when it was accepted.

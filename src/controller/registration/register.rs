@@ -14,9 +14,9 @@ use crate::authorization_server::keys::{self, ClientKey};
 use crate::authorization_server::{Backend, Chosen, Management, RegisterError, Registered};
 use crate::controller::{Context, Error, doing, faults};
 use crate::domain::request::{self, Grant};
-use crate::kubernetes::management_secret::{self, Stored};
+use crate::kubernetes::management_secret::{self, Rotating, Stored};
 
-async fn make_key(alg: SigningAlg) -> Result<ClientKey, String> {
+pub(super) async fn make_key(alg: SigningAlg) -> Result<ClientKey, String> {
     let alg = match alg {
         SigningAlg::ES256 => keys::SigningAlg::Es256,
         SigningAlg::RS256 => keys::SigningAlg::Rs256,
@@ -51,6 +51,7 @@ pub(super) async fn prepare(ctx: &Context, work: &mut Work) -> Result<(), Error>
         client_secret: by_secret.then(|| URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()).into()),
         secret_expires_at: None,
         private_key: key.map(|k| k.private_key_pem),
+        rotating: Rotating::default(),
         applied: String::new(),
     };
     faults::point("before-prepare");
@@ -180,6 +181,7 @@ async fn store(
         client_secret: registered.client_secret,
         secret_expires_at: registered.client_secret_expires_at,
         private_key: key.map(|k| k.private_key_pem),
+        rotating: Rotating::default(),
         applied: request::hash(&work.observed.spec.request),
     };
     if let Err(error) = keep::new(ctx, &work.observed.name, &stored).await {

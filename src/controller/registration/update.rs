@@ -4,42 +4,17 @@ use super::observe::{Work, management};
 use super::say::{audit, failed, said};
 use super::{keep, record, server};
 use crate::api::FailedChange;
-use crate::authorization_server::CallError;
+use crate::authorization_server::{CallError, ClientMetadata, Updated};
 use crate::controller::{Context, Error, doing, faults};
+use crate::domain::registration::retires_previous;
 use crate::domain::request;
 use crate::kubernetes::management_secret::{self, Stored};
 
 /// Replaces the client's metadata (RFC 7592 section 2.2); whatever fails leaves it as it was.
 pub(super) async fn update(ctx: &Context, work: &mut Work) -> Result<(), Error> {
-    let Some(stored) = work.stored.clone() else { return Ok(()) };
     let wanted = request::hash(&work.observed.spec.request);
-    let backend = match server::for_managing(ctx, work).await {
-        Ok(backend) => backend,
-        Err(why) => return failed(ctx, work, &why, None).await,
-    };
-    let jwks = stored.key().map(|key| key.public_jwks());
-    let metadata = server::metadata(work, jwks);
-    faults::point("before-put");
-    let outcome = backend.update(&stored.management, &metadata, stored.client_secret.as_ref()).await;
-    faults::point("after-put");
-    match outcome {
-        Ok(updated) => {
-            let stored = Stored {
-                management: updated.management,
-                client_secret: updated.client_secret.or(stored.client_secret),
-                secret_expires_at: stored.secret_expires_at,
-                private_key: stored.private_key,
-                applied: wanted,
-                grant: management_secret::grant(&updated.granted, &work.observed.spec.request),
-            };
-            // An admin API manages all clients by one credential: nothing has changed that would have to be stored.
-            if stored.management.registration.is_some() {
-                keep::changed(ctx, &work.observed.name, &stored)
-                    .await
-                    .map_err(doing("store a rotated registration access token"))?;
-            }
-            work.observed.management = management(&work.entry, &stored);
-            work.stored = Some(stored);
+    match put(ctx, work).await? {
+        Ok(()) => {
             if work.observed.status.drift.is_some() {
                 work.observed.pass.corrected = true;
                 return Ok(());
@@ -66,4 +41,50 @@ pub(super) async fn update(ctx: &Context, work: &mut Work) -> Result<(), Error> 
         Err(CallError::Foreign { why }) => failed(ctx, work, &why, None).await,
         Err(CallError::Inconclusive { why, retry_after, .. }) => failed(ctx, work, &why, retry_after).await,
     }
+}
+
+/// Sends what the client is to be, with the keys that it is to have, and stores what comes back.
+pub(super) async fn put(ctx: &Context, work: &mut Work) -> Result<Result<(), CallError>, Error> {
+    let not_sent = |why| CallError::Inconclusive { why, may_have_acted: false, retry_after: None };
+    let Some(stored) = work.stored.clone() else {
+        return Ok(Err(not_sent("there is nothing to manage the client by".to_owned())));
+    };
+    let backend = match server::for_managing(ctx, work).await {
+        Ok(backend) => backend,
+        Err(why) => return Ok(Err(not_sent(why))),
+    };
+    let metadata = metadata(ctx, work, &stored);
+    faults::point("before-put");
+    let outcome = backend.update(&stored.management, &metadata, stored.client_secret.as_ref()).await;
+    faults::point("after-put");
+    match outcome {
+        Ok(updated) => took(ctx, work, stored, updated).await.map(Ok),
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+fn metadata(ctx: &Context, work: &Work, stored: &Stored) -> ClientMetadata {
+    let (previous, next) = stored.other_keys();
+    let previous = previous.filter(|_| !retires_previous(&work.observed, ctx.clock.now()));
+    let keys: Vec<_> = [stored.key(), next, previous].into_iter().flatten().map(|key| key.public_jwk).collect();
+    server::metadata(work, (!keys.is_empty()).then(|| serde_json::json!({ "keys": keys })))
+}
+
+async fn took(ctx: &Context, work: &mut Work, stored: Stored, updated: Updated) -> Result<(), Error> {
+    let stored = Stored {
+        management: updated.management,
+        client_secret: updated.client_secret.or(stored.client_secret),
+        applied: request::hash(&work.observed.spec.request),
+        grant: management_secret::grant(&updated.granted, &work.observed.spec.request),
+        ..stored
+    };
+    // An admin API manages all clients by one credential: nothing has changed that would have to be stored.
+    if stored.management.registration.is_some() {
+        keep::changed(ctx, &work.observed.name, &stored)
+            .await
+            .map_err(doing("store a rotated registration access token"))?;
+    }
+    work.observed.management = management(&work.entry, &stored);
+    work.stored = Some(stored);
+    Ok(())
 }

@@ -15,7 +15,8 @@ pub use missing::is_told;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
 use crate::api::{
-    AuthorizationServer, ClientRegistration, End, OAuthClient, OAuthClientStatus, Phase, PinnedWorkload, RotationOf,
+    AuthorizationServer, ClientRegistration, End, KeyRotation, OAuthClient, OAuthClientStatus, Phase, PinnedWorkload,
+    RotationOf,
 };
 use crate::domain::ends::NamespaceState;
 use crate::domain::workload::Workload;
@@ -98,6 +99,20 @@ pub enum Step {
     },
     /// Let an entry whose credential was rotated end by itself, when the overlap is over.
     RetireEntry {
+        /// The entry's name.
+        name: String,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// Have another key beside the one that an entry's client has.
+    RotateKey {
+        /// The entry's name.
+        name: String,
+        /// Why, and since when.
+        rotation: KeyRotation,
+    },
+    /// The new key is published: let the one before end when the overlap is over.
+    RetireKey {
         /// The entry's name.
         name: String,
         /// When.

@@ -1,13 +1,14 @@
-//! Rotating a credential: a second registration beside the first, which ends once the overlap is over.
+//! Rotating a credential: a second key for the same client where it authenticates by one; else a second registration
+//! beside the first, which ends once the overlap is over.
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
 use super::serving::{goes_on, name};
 use super::status::base;
-use super::{Decision, Observed, Step, only};
+use super::{Decision, Observed, Published, Step, only};
 use crate::api::{
-    ClientRegistration, OAuthClientStatus, ROTATE_ANNOTATION, RotationOf, RotationReason, RotationStatus, Span,
-    TokenEndpointAuthMethod,
+    ClientRegistration, KeyRotation, KeyRotationStatus, OAuthClientStatus, ROTATE_ANNOTATION, RotationOf,
+    RotationReason, RotationStatus, Span, TokenEndpointAuthMethod,
 };
 
 /// How long the credential before goes on working, where nothing is said.
@@ -25,8 +26,9 @@ pub(super) fn asked(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
         let why = "there is no credential of the operator's to rotate: with spec.jwks, change the keys; with tokenEndpointAuthMethod none there is none";
         return Some(only(Step::ClearRotation { refused: Some(why) }));
     }
-    let begun = o.entries.last().is_some_and(|e| e.spec.attempt > entry.spec.attempt && goes_on(e));
-    let fresh = entry.spec.rotation.is_some() && entry.state().registered_at.is_some_and(|t| now - t < AT_ONCE);
+    let newer = o.entries.last().is_some_and(|e| e.spec.attempt > entry.spec.attempt && goes_on(e));
+    let begun = newer || is_under_way(entry);
+    let fresh = rotated_at(entry).is_some_and(|t| now - t < AT_ONCE);
     if begun || fresh || requested_at(o).is_some() {
         return Some(only(Step::ClearRotation { refused: None }));
     }
@@ -39,14 +41,24 @@ pub(super) fn asked(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
 fn requested_at(o: &Observed) -> Option<DateTime<Utc>> {
     let asked = o.client.status.as_ref()?.rotation.as_ref()?.requested_at?;
     let answers = |e: &&ClientRegistration| {
-        e.spec.rotation.as_ref().and_then(|r| r.requested_at) == Some(asked)
-            && (goes_on(e) || e.state().registered_at.is_some())
+        let by_entry = e.spec.rotation.as_ref().and_then(|r| r.requested_at) == Some(asked)
+            && (goes_on(e) || e.state().registered_at.is_some());
+        let by_key = e.spec.key_rotation.as_ref().and_then(|r| r.requested_at) == Some(asked)
+            && became_of(e).is_none_or(|s| s.refused.is_none());
+        by_entry || by_key
     };
     o.entries.iter().find(answers).is_none().then_some(asked)
 }
 
 /// Why the credential of the entry that serves is to be rotated now.
 pub(super) fn due(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Option<RotationOf> {
+    if is_under_way(entry) {
+        return None;
+    }
+    if let Some(asked) = entry.spec.key_rotation.as_ref().filter(|_| !is_in_place(entry)) {
+        // The server took no second key.
+        return Some(RotationOf { reason: asked.reason, requested_at: asked.requested_at });
+    }
     if let Some(asked) = requested_at(o) {
         return Some(RotationOf { reason: RotationReason::Requested, requested_at: Some(asked) });
     }
@@ -54,10 +66,49 @@ pub(super) fn due(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) 
     (o.clock_trusted && now >= when).then_some(RotationOf { reason, requested_at: None })
 }
 
+/// What became of the rotation in place that the entry asks for; `None` while it is under way.
+fn became_of(entry: &ClientRegistration) -> Option<KeyRotationStatus> {
+    let asked = entry.spec.key_rotation.as_ref()?;
+    entry.state().key_rotation.filter(|s| s.begun_at == asked.begun_at)
+}
+
+/// Whether another key is on its way to the server.
+fn is_under_way(entry: &ClientRegistration) -> bool {
+    entry.spec.key_rotation.is_some() && became_of(entry).is_none()
+}
+
+/// Whether the next rotation of this client can be another key for it: one that was made here, at a server that did not
+/// refuse it.
+pub(super) fn is_in_place(entry: &ClientRegistration) -> bool {
+    entry.spec.request.signing_alg.is_some() && became_of(entry).is_none_or(|s| s.refused.is_none())
+}
+
+/// Begins a rotation in place.
+pub(super) fn begin(entry: &ClientRegistration, why: &RotationOf, now: DateTime<Utc>) -> Step {
+    let begun_at = now.trunc_subsecs(0);
+    let rotation = KeyRotation { begun_at, reason: why.reason, requested_at: why.requested_at, retires_at: None };
+    Step::RotateKey { name: name(entry), rotation }
+}
+
+/// The new key is published: the one before ends when the overlap is over.
+pub(super) fn key_published(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Option<Step> {
+    let asked = entry.spec.key_rotation.as_ref().filter(|r| r.retires_at.is_none())?;
+    let done = became_of(entry).filter(|s| s.begun_at == asked.begun_at && s.rotated_at.is_some())?;
+    let shown = o.secret == Published::UpToDate && done.retired_at.is_none();
+    shown.then(|| Step::RetireKey { name: name(entry), at: (now + overlap(o)).trunc_subsecs(0) })
+}
+
+/// When the credential that the entry has now came by a rotation.
+fn rotated_at(entry: &ClientRegistration) -> Option<DateTime<Utc>> {
+    let state = entry.state();
+    let in_place = state.key_rotation.and_then(|s| s.rotated_at);
+    in_place.or(entry.spec.rotation.as_ref().and(state.registered_at))
+}
+
 /// When and why it is to be rotated next.
 fn next(o: &Observed, entry: &ClientRegistration) -> Option<(DateTime<Utc>, RotationReason)> {
     let state = entry.state();
-    let since = state.registered_at?;
+    let since = rotated_at(entry).or(state.registered_at)?;
     if entry.spec.retires_at.is_some() {
         // Its successor did not last.
         return Some((since, RotationReason::Scheduled));
@@ -110,11 +161,13 @@ fn overlap(o: &Observed) -> TimeDelta {
 /// Says when the next one is, and what became of the last.
 pub(super) fn tell(o: &Observed, status: &mut OAuthClientStatus, entry: &ClientRegistration) {
     status.next_rotation_at = next(o, entry).map(|(when, _)| when);
-    let rotated = entry.spec.rotation.as_ref().and(entry.state().registered_at);
+    let rotated = rotated_at(entry);
+    let in_place = entry.state().key_rotation.is_some_and(|s| s.rotated_at.is_some());
+    let way = if in_place { "InPlace" } else { "NewRegistration" };
     let told = RotationStatus {
         requested_at: requested_at(o),
         last_rotated_at: rotated,
-        way: rotated.map(|_| "NewRegistration".to_owned()),
+        way: rotated.map(|_| way.to_owned()),
     };
     status.rotation = (told != RotationStatus::default()).then_some(told);
 }

@@ -47,12 +47,18 @@ pub(super) fn serve(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
     if let Some(step) = take_over(o, entry, now) {
         return only(step);
     }
+    if let Some(step) = rotation::key_published(o, entry, now) {
+        return only(step);
+    }
     if let Some(decision) = rotation::asked(o, entry, now) {
         return decision;
     }
     let newer = o.entries.last().filter(|n| n.spec.attempt > entry.spec.attempt);
     let rotates = rotation::due(o, entry, now).filter(|_| !replace);
     let begun = newer.is_some_and(|n| goes_on(n) && n.spec.rotation.is_some());
+    if let Some(why) = rotates.as_ref().filter(|_| !begun && rotation::is_in_place(entry)) {
+        return only(rotation::begin(entry, why, now));
+    }
     let trouble = match replacement(o, newer, replace || begun || rotates.is_some(), now) {
         Change::Next(Step::CreateEntry {
             attempt, first_registered_at, expires_at, not_before, workload, end, ..

@@ -1,9 +1,11 @@
 //! What to do next for a ledger entry. One step at a time: a later step needs what an earlier one returned.
 
+mod key_rotation;
 mod revoke;
 #[cfg(test)]
 mod tests;
 
+pub use key_rotation::retires_previous;
 pub use revoke::{
     credential_accepted, deletion_answered, deletion_follows, deletion_unanswered, intent_is_due, probe_failed,
 };
@@ -38,9 +40,22 @@ pub enum Management {
         granted: Grant,
         /// Whether a credential of ours is in it that a probe can try.
         has_credential: bool,
+        /// The keys in it besides the one that is published.
+        keys: Keys,
     },
     /// Nothing can be said now.
     Unknown,
+}
+
+/// What a management Secret says of keys in rotation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// One to come.
+    pub next: bool,
+    /// One before, that goes on working.
+    pub previous: bool,
+    /// `begunAt` of the rotation that brought the one that is published.
+    pub brought_by: Option<DateTime<Utc>>,
 }
 
 /// What was found out in this pass and is on no record yet.
@@ -65,6 +80,12 @@ pub struct Pass {
     pub found: Option<Found>,
     /// The client was brought back to what was asked.
     pub corrected: bool,
+    /// The server has just the keys that it should have.
+    pub keys_put: bool,
+    /// The key to come was accepted.
+    pub next_accepted: bool,
+    /// The key before was refused.
+    pub previous_refused: bool,
 }
 
 /// What the server says of the client, looked up by its id.
@@ -114,6 +135,22 @@ pub enum Step {
     Update,
     /// Put on record how the client differs from what was asked, or that it does not any more.
     RecordDrift(Option<Drift>),
+    /// Make the key to come, and store it.
+    PrepareKey,
+    /// Have the server know the client's keys, and no others.
+    PutKeys,
+    /// Show that the key to come works.
+    ProveKey,
+    /// Let the key to come take the place of the one that is published, in the management Secret.
+    PromoteKey,
+    /// Put on record that it did.
+    RecordKeyRotated,
+    /// Show that the key before is refused.
+    ProveKeyRefused,
+    /// Forget the key before.
+    DropKey,
+    /// Put on record that it is gone.
+    RecordKeyRetired,
     /// Put the end on record.
     RecordEnd(End),
     /// Try the credential before deleting: the last acceptance is too old.
@@ -152,6 +189,9 @@ impl Step {
                 | Self::Register
                 | Self::Prove
                 | Self::Update
+                | Self::PutKeys
+                | Self::ProveKey
+                | Self::ProveKeyRefused
                 | Self::ProbeBefore
                 | Self::LookUp
                 | Self::Delete
@@ -273,7 +313,8 @@ fn live(o: &Observed, now: DateTime<Utc>) -> Step {
                 // A change that was refused and undone may be asked for again.
                 Step::RecordRegistered
             } else {
-                drifted(o, now).unwrap_or(at_expiry)
+                let next = drifted(o, now).or_else(|| key_rotation::rotate(o, now));
+                next.unwrap_or(at_expiry)
             }
         }
     }
@@ -314,6 +355,7 @@ fn look_again(o: &Observed, now: DateTime<Utc>) -> DateTime<Utc> {
     let c = &o.circumstances;
     let hidden = o.management == Management::Unknown || ends::is_unread(&o.spec, c) || !c.clock_trusted;
     let soon = now + LOOK_AGAIN;
-    let ends_at = o.spec.retires_at.map_or(o.spec.expires_at, |t| t.min(o.spec.expires_at));
+    let ends = [Some(o.spec.expires_at), o.spec.retires_at, key_rotation::retires_at(o)];
+    let ends_at = ends.into_iter().flatten().min().unwrap_or(soon);
     if hidden || ends_at <= now { soon } else { ends_at }
 }

@@ -9,6 +9,8 @@ use crate::api::{Acceptance, Deletion, FailedChange, PossibleOrphan, Retry};
 use crate::domain::ends::Circumstances;
 use crate::domain::workload::Workload;
 
+mod key_rotation;
+
 fn now() -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::days(10_000)
 }
@@ -58,6 +60,7 @@ fn stored(o: &mut Observed) {
         applied: request::hash(&o.spec.request),
         granted: Grant { scopes: Some(vec!["a".into()]), ..Grant::default() },
         has_credential: true,
+        keys: Keys::default(),
     };
 }
 

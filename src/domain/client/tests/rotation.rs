@@ -1,7 +1,10 @@
 //! Rotating: when, once, and without a gap.
 
 use super::*;
-use crate::api::{ROTATE_ANNOTATION, Rotation, RotationOf, RotationReason};
+use crate::api::{
+    KeyRotation, KeyRotationStatus, ROTATE_ANNOTATION, Rotation, RotationOf, RotationReason, SigningAlg,
+    TokenEndpointAuthMethod,
+};
 
 fn every(minutes: i64, overlap: &str) -> Rotation {
     Rotation { every: Some(format!("{minutes}m").as_str().into()), overlap: Some(overlap.into()) }
@@ -112,4 +115,77 @@ fn a_successor_that_did_not_last_is_replaced_before_the_other_retires() {
     state(&mut o).end = Some(End { reason: EndReason::GoneAtServer, message: "gone".into(), at: now() });
     o.entries[0].spec.retires_at = Some(now() + TimeDelta::minutes(10));
     assert_eq!(brief(&decide(&o, now()).step), "create 3");
+}
+
+/// An object whose client authenticates by a key that was made here.
+fn by_key() -> Observed {
+    let mut o = ready();
+    o.client.spec.token_endpoint_auth_method = TokenEndpointAuthMethod::PrivateKeyJwt;
+    o.client.spec.rotation = Some(every(30, "10m"));
+    let request = request::of(&o.client.spec);
+    let entry = &mut o.entries[0];
+    entry.spec.request = request;
+    assert_eq!(entry.spec.request.signing_alg, Some(SigningAlg::ES256));
+    let applied = request::hash(&entry.spec.request);
+    state(&mut o).applied = Some(applied);
+    o
+}
+
+fn key_rotation(o: &mut Observed, done: Option<KeyRotationStatus>) {
+    let begun_at = now() - TimeDelta::minutes(1);
+    o.entries[0].spec.key_rotation =
+        Some(KeyRotation { begun_at, reason: RotationReason::Scheduled, requested_at: None, retires_at: None });
+    state(o).key_rotation = done;
+}
+
+fn done() -> KeyRotationStatus {
+    let begun_at = now() - TimeDelta::minutes(1);
+    KeyRotationStatus { begun_at, rotated_at: Some(now()), retired_at: None, refused: None }
+}
+
+#[test]
+fn a_key_is_rotated_in_place() {
+    let o = by_key();
+    let due = now() + TimeDelta::minutes(25);
+    let Step::RotateKey { rotation, .. } = decide(&o, due).step else { panic!("{:?}", decide(&o, due).step) };
+    assert_eq!((rotation.begun_at, rotation.reason, rotation.retires_at), (due, RotationReason::Scheduled, None));
+}
+
+#[test]
+fn a_rotation_in_place_that_is_under_way_is_not_begun_again() {
+    let mut o = by_key();
+    key_rotation(&mut o, None);
+    let due = now() + TimeDelta::minutes(25);
+    assert_eq!(decide(&o, due).step, Step::Wait);
+    asked(&mut o);
+    assert_eq!(decide(&o, due).step, Step::ClearRotation { refused: None });
+    assert!(decide(&o, due).status.is_none(), "it is the same one");
+}
+
+#[test]
+fn the_overlap_begins_when_the_new_key_is_published() {
+    let mut o = by_key();
+    key_rotation(&mut o, Some(done()));
+    o.secret = Published::Outdated;
+    assert!(matches!(decide(&o, now()).step, Step::PublishSecret { .. }));
+    o.secret = Published::UpToDate;
+    let at = now() + TimeDelta::minutes(10);
+    assert!(matches!(decide(&o, now()).step, Step::RetireKey { at: t, .. } if t == at));
+    o.entries[0].spec.key_rotation.as_mut().unwrap().retires_at = Some(at);
+    let d = decide(&o, now());
+    let told = d.status.unwrap();
+    assert_eq!((d.step, told.next_rotation_at), (Step::Wait, Some(now() + TimeDelta::minutes(30))));
+    let rotation = told.rotation.unwrap();
+    assert_eq!((rotation.way.as_deref(), rotation.last_rotated_at), (Some("InPlace"), Some(now())));
+}
+
+#[test]
+fn where_no_second_key_is_taken_a_second_registration_has_to_do() {
+    let mut o = by_key();
+    key_rotation(&mut o, Some(KeyRotationStatus { rotated_at: None, refused: Some("405".into()), ..done() }));
+    // At once: that it was asked for is on record nowhere else.
+    let Step::CreateEntry { attempt: 2, rotation: Some(rotation), .. } = decide(&o, now()).step else {
+        panic!("{:?}", decide(&o, now()).step)
+    };
+    assert_eq!(rotation.reason, RotationReason::Scheduled);
 }

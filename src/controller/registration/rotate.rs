@@ -1,0 +1,168 @@
+//! Rotating a client's key in place.
+
+use super::observe::{Work, management};
+use super::say::{audit, failed, said};
+use super::{keep, probe, record, register, update};
+use crate::api::{Acceptance, KeyRotationStatus, SigningAlg};
+use crate::authorization_server::CallError;
+use crate::controller::{Context, Error, doing, faults};
+use crate::domain::evidence::{self, Verdict};
+use crate::domain::registration::{credential_accepted, retires_previous};
+use crate::kubernetes::management_secret::{Rotating, Stored};
+
+/// So many failures in a row, and a second registration has to do.
+const MOST_FAILURES: u32 = 3;
+
+/// Makes the key to come, and stores it before the server hears of it.
+pub(super) async fn prepare(ctx: &Context, work: &mut Work) -> Result<(), Error> {
+    let Some(stored) = work.stored.clone() else { return Ok(()) };
+    let alg = work.observed.spec.request.signing_alg.unwrap_or(SigningAlg::ES256);
+    let key = match register::make_key(alg).await {
+        Ok(key) => key,
+        Err(why) => return failed(ctx, work, &why, None).await,
+    };
+    let rotating = Rotating { next: Some(key.private_key_pem), ..stored.rotating };
+    faults::point("before-next-key");
+    keep(ctx, work, Stored { rotating, ..stored }).await?;
+    faults::point("after-next-key");
+    work.observed.pass.keys_put = false;
+    Ok(())
+}
+
+/// Has the server know just the keys that the client is to have.
+pub(super) async fn put(ctx: &Context, work: &mut Work) -> Result<(), Error> {
+    let retires = retires_previous(&work.observed, ctx.clock.now());
+    match update::put(ctx, work).await? {
+        Ok(()) => {
+            work.observed.pass.keys_put = true;
+            Ok(())
+        }
+        Err(CallError::Inconclusive { why, retry_after, .. }) => failed(ctx, work, &why, retry_after).await,
+        Err(error) => {
+            let (passing, description) = match &error {
+                CallError::Refused(refusal) => {
+                    (matches!(refusal.status, 401 | 403 | 429), said(refusal.description.as_deref()))
+                }
+                _ => (true, String::new()),
+            };
+            let why = format!("give the client its keys: {error}{description}");
+            if retires || passing && failures(work) < MOST_FAILURES {
+                failed(ctx, work, &why, None).await
+            } else {
+                refused(ctx, work, why).await
+            }
+        }
+    }
+}
+
+/// Shows that the key to come works.
+pub(super) async fn prove(ctx: &Context, work: &mut Work) -> Result<(), Error> {
+    let Some(next) = work.stored.as_ref().and_then(|s| s.rotating.next.clone()) else { return Ok(()) };
+    match probe::ask_with_key(ctx, work, &next).await {
+        Ok((answer, control, accepted)) => match evidence::verdict(&answer, &accepted.answer, &control) {
+            Verdict::Accepted => {
+                credential_accepted(&mut work.observed.status, Acceptance { answer, ..accepted });
+                work.observed.pass.next_accepted = true;
+                Ok(())
+            }
+            _ if failures(work) >= MOST_FAILURES => {
+                refused(ctx, work, format!("the server took a second key, and does not accept it ({})", answer.status))
+                    .await
+            }
+            _ => {
+                let why = format!("the server does not accept the key to come yet: it answered {}", answer.status);
+                failed(ctx, work, &why, None).await
+            }
+        },
+        Err(none) => failed(ctx, work, &format!("try the key to come: {}", none.why), None).await,
+    }
+}
+
+/// Lets the key to come take the place of the one that is published.
+pub(super) async fn promote(ctx: &Context, work: &mut Work) -> Result<(), Error> {
+    let Some(stored) = work.stored.clone() else { return Ok(()) };
+    let Some(asked) = &work.observed.spec.key_rotation else { return Ok(()) };
+    let rotating = Rotating { next: None, previous: stored.private_key.clone(), brought_by: Some(asked.begun_at) };
+    let promoted = Stored { private_key: stored.rotating.next.clone(), rotating, ..stored };
+    faults::point("before-promote");
+    keep(ctx, work, promoted).await?;
+    faults::point("after-promote");
+    Ok(())
+}
+
+/// Puts on record that the client has another key.
+pub(super) async fn rotated(ctx: &Context, work: &mut Work) -> Result<(), Error> {
+    let now = ctx.clock.now();
+    of(work, |status| status.rotated_at = Some(now));
+    record::status(ctx, work, now).await?;
+    audit(work, "key-rotated");
+    Ok(())
+}
+
+/// Shows that the key before is refused.
+pub(super) async fn prove_refused(ctx: &Context, work: &mut Work) -> Result<(), Error> {
+    let Some(previous) = work.stored.as_ref().and_then(|s| s.rotating.previous.clone()) else { return Ok(()) };
+    match probe::ask_with_key(ctx, work, &previous).await {
+        Ok((answer, control, accepted)) => {
+            if evidence::verdict(&answer, &accepted.answer, &control) == Verdict::RefusedAsUnknown {
+                work.observed.pass.previous_refused = true;
+                return Ok(());
+            }
+            work.observed.pass.keys_put = false;
+            let why =
+                format!("the key that was rotated away is not refused yet: the server answered {}", answer.status);
+            failed(ctx, work, &why, None).await
+        }
+        Err(none) => failed(ctx, work, &format!("try the key that was rotated away: {}", none.why), None).await,
+    }
+}
+
+/// Forgets the key before.
+pub(super) async fn drop_previous(ctx: &Context, work: &mut Work) -> Result<(), Error> {
+    let Some(stored) = work.stored.clone() else { return Ok(()) };
+    let rotating = Rotating { previous: None, ..stored.rotating };
+    faults::point("before-drop-key");
+    keep(ctx, work, Stored { rotating, ..stored }).await?;
+    faults::point("after-drop-key");
+    work.observed.pass.keys_put = false;
+    Ok(())
+}
+
+/// Puts on record that the key before is gone.
+pub(super) async fn retired(ctx: &Context, work: &mut Work) -> Result<(), Error> {
+    let now = ctx.clock.now();
+    of(work, |status| status.retired_at = Some(now));
+    record::status(ctx, work, now).await?;
+    audit(work, "key-retired");
+    Ok(())
+}
+
+/// The server takes no second key: the one to come is forgotten, and a second registration has to do.
+async fn refused(ctx: &Context, work: &mut Work, why: String) -> Result<(), Error> {
+    let Some(stored) = work.stored.clone() else { return Ok(()) };
+    let rotating = Rotating { next: None, ..stored.rotating };
+    keep(ctx, work, Stored { rotating, ..stored }).await?;
+    of(work, |status| status.refused = Some(why));
+    record::status(ctx, work, ctx.clock.now()).await
+}
+
+/// Changes what is said of the rotation that is asked for.
+fn of(work: &mut Work, change: impl FnOnce(&mut KeyRotationStatus)) {
+    let Some(begun_at) = work.observed.spec.key_rotation.as_ref().map(|asked| asked.begun_at) else { return };
+    let known = work.observed.status.key_rotation.take().filter(|s| s.begun_at == begun_at);
+    let mut status = known.unwrap_or(KeyRotationStatus { begun_at, rotated_at: None, retired_at: None, refused: None });
+    change(&mut status);
+    work.observed.status.key_rotation = Some(status);
+    work.observed.status.retry = None;
+}
+
+fn failures(work: &Work) -> u32 {
+    work.observed.status.retry.as_ref().map_or(0, |r| r.failures)
+}
+
+async fn keep(ctx: &Context, work: &mut Work, stored: Stored) -> Result<(), Error> {
+    keep::changed(ctx, &work.observed.name, &stored).await.map_err(doing("store a client's keys"))?;
+    work.observed.management = management(&work.entry, &stored);
+    work.stored = Some(stored);
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! A credential is replaced while its client is in use, both ways; and the operator dies at every step of it.
+
+use serde_json::{Value, json};
+
+use super::client;
+use super::support::keycloak::Realm;
+use super::support::{Bed, World};
+
+/// Steps at which the operator dies once each while a key is rotated in place.
+const POINTS: [&str; 10] = [
+    "after-rotate-key",
+    "before-next-key",
+    "after-next-key",
+    "before-put",
+    "after-put",
+    "before-promote",
+    "after-promote",
+    "after-publish",
+    "before-drop-key",
+    "after-drop-key",
+];
+
+fn members(method: &str) -> Value {
+    json!({"tokenEndpointAuthMethod": method, "rotation": {"overlap": "6s"}})
+}
+
+fn rotate(w: &World, name: &str) {
+    w.kubectl(&["annotate", &format!("oauthclient/{name}"), "oauthclient.dev/rotate=now"]);
+}
+
+fn way(w: &World, name: &str) -> Value {
+    w.get(&format!("oauthclient/{name}"))["status"]["rotation"]["way"].clone()
+}
+
+fn keys(realm: &Realm, client_id: &str) -> usize {
+    let client = realm.client(client_id);
+    let jwks: Value = serde_json::from_str(client["attributes"]["jwks.string"].as_str().expect("keys")).expect("JSON");
+    jwks["keys"].as_array().expect("keys").len()
+}
+
+pub fn rotation(w: &World, realm: &Realm) {
+    let before = realm.client_ids();
+    for (name, method, expected) in
+        [("turns-secret", "client_secret_basic", "NewRegistration"), ("turns-key", "private_key_jwt", "InPlace")]
+    {
+        client(w, name, &members(method));
+        w.wait(&format!("oauthclient/{name}"), "condition=Ready");
+        let secret = format!("{name}-oauth");
+        let (old, id) = (w.secret(&secret), w.get(&format!("oauthclient/{name}"))["status"]["clientId"].clone());
+        rotate(w, name);
+        w.used_until(&secret, "it is rotated", || way(w, name) == expected && w.secret(&secret) != old);
+        w.token_with(&old).expect("the credential before goes on for the overlap");
+        let same = w.get(&format!("oauthclient/{name}"))["status"]["clientId"] == id;
+        assert_eq!(same, expected == "InPlace");
+        w.used_until(&secret, "the credential before is refused", || w.token_with(&old).is_err());
+        w.until("one client is left", || realm.client_ids().len() == before.len() + 1);
+        w.kubectl(&["delete", &format!("oauthclient/{name}"), "--timeout=120s"]);
+        assert_eq!(w.entry(name)["status"]["evidence"]["level"], "Proven");
+    }
+    assert_eq!(realm.client_ids(), before);
+}
+
+pub fn crashes(bed: &Bed, w: &World, realm: &Realm) {
+    for point in POINTS {
+        let name = format!("key-{point}");
+        let object = format!("oauthclient/{name}");
+        let secret = format!("{name}-oauth");
+        let operator = bed.operator(&[]);
+        client(w, &name, &members("private_key_jwt"));
+        w.wait(&object, "condition=Ready");
+        operator.stop();
+        let (old, id) = (w.secret(&secret), w.get(&object)["status"]["clientId"].clone());
+        let mark = w.scratch(&format!("died-at-{name}"));
+        rotate(w, &name);
+        let operator = bed.operator(&[("FAULT_POINT", point), ("FAULT_FILE", &mark)]);
+        w.until(&format!("it dies at {point}"), || std::path::Path::new(&mark).exists());
+        operator.stop();
+        w.token(&secret).expect("whatever is published works");
+        let operator = bed.operator(&[]);
+        w.used_until(&secret, "it is rotated", || way(w, &name) == "InPlace" && w.secret(&secret) != old);
+        w.until("and the key before is gone, on record", || {
+            w.entry(&name)["status"]["keyRotation"]["retiredAt"].is_string()
+        });
+        w.token_with(&old).expect_err("the key before");
+        w.token(&secret).expect("the new one");
+        assert_eq!(w.get(&object)["status"]["clientId"], id, "{point}");
+        assert_eq!((w.entries(&name).len(), keys(realm, id.as_str().expect("an id"))), (1, 1), "{point}: one rotation");
+        w.kubectl(&["delete", &object, "--timeout=120s"]);
+        operator.stop();
+    }
+}
