@@ -166,6 +166,8 @@ pub struct NoAnswer {
     pub why: String,
     /// Whether the server took the request: it was sent, and not turned away unread.
     pub taken: bool,
+    /// Whether an answer came to it that is of no use: another endpoint of this server may do better.
+    pub useless: bool,
 }
 
 /// Asks once. Nothing that the client has is changed by it, and no token is minted.
@@ -186,16 +188,18 @@ pub async fn probe(
         .ok_or_else(|| not_asked(format!("{OPERATION}: the server names no endpoint for {method}")))?;
     let call = request(url, endpoints, method, credential, now)?;
     let answer = http.send(call).await.map_err(|error| match error {
-        SendError::NotSent { why, .. } => NoAnswer { why, taken: false },
-        SendError::MayHaveActed { why } => NoAnswer { why, taken: true },
+        SendError::NotSent { why, .. } => NoAnswer { why, taken: false, useless: false },
+        SendError::MayHaveActed { why } => NoAnswer { why, taken: true, useless: false },
     })?;
+    let taken = effect(answer.status) != Effect::None;
     judge(method, &answer).ok_or_else(|| NoAnswer {
         // Nothing of the body is quoted, so no credential can come back in it.
         why: format!(
             "{} with no OAuth answer to this credential; check what stands before the server",
             came(url, &answer)
         ),
-        taken: effect(answer.status) != Effect::None,
+        taken,
+        useless: taken,
     })
 }
 
@@ -274,7 +278,7 @@ fn judge(method: ProbeMethod, answer: &Answer) -> Option<ProbeAnswer> {
 }
 
 fn not_asked(why: String) -> NoAnswer {
-    NoAnswer { why, taken: false }
+    NoAnswer { why, taken: false, useless: false }
 }
 
 impl Credential {

@@ -40,6 +40,29 @@ pub fn separates(method: &str, live: &ProbeRecord, never_existed: &ProbeRecord) 
     live_is_accepted && matches!(never_existed.status, 400 | 401) && !same(live, never_existed)
 }
 
+/// What a way of probing is good for, tried with a credential that was just received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// It separates.
+    Separates,
+    /// It lets in whoever comes, or nobody whom it could tell from others.
+    SaysNothing,
+    /// It turns this credential away. Another endpoint may take it: one that wants more than a public client has turns
+    /// every such client away.
+    Refuses,
+}
+
+/// What a way of probing is good for.
+pub fn way(method: &str, live: &ProbeRecord, never_existed: &ProbeRecord) -> Way {
+    if separates(method, live, never_existed) {
+        Way::Separates
+    } else if live.status == 401 {
+        Way::Refuses
+    } else {
+        Way::SaysNothing
+    }
+}
+
 /// What an answer means, given how a live credential was answered and a control taken in the same pass.
 pub fn verdict(answer: &ProbeRecord, accepted: &ProbeRecord, never_existed: &ProbeRecord) -> Verdict {
     if same(accepted, never_existed) {
@@ -167,6 +190,22 @@ mod tests {
     fn proven_needs_all_of_it() {
         assert_eq!(weigh(&grounds()).unwrap().level, EvidenceLevel::Proven);
         let with = |change: fn(&mut Grounds)| {
+    #[rstest::rstest]
+    #[case("Revocation", (200, None), (401, Some("invalid_client")), Way::Separates)]
+    #[case("AuthorizationCode", (400, Some("invalid_grant")), (401, Some("invalid_client")), Way::Separates)]
+    #[case("Revocation", (200, None), (200, None), Way::SaysNothing)]
+    #[case("AuthorizationCode", (400, Some("invalid_client")), (400, Some("invalid_client")), Way::SaysNothing)]
+    #[case("Revocation", (401, Some("invalid_client")), (401, Some("invalid_client")), Way::Refuses)]
+    #[case("Introspection", (401, Some("access_denied")), (401, Some("invalid_client")), Way::Refuses)]
+    fn ways(
+        #[case] method: &str,
+        #[case] live: (u16, Option<&str>),
+        #[case] never_existed: (u16, Option<&str>),
+        #[case] expected: Way,
+    ) {
+        assert_eq!(way(method, &answer(0, live.0, live.1), &answer(0, never_existed.0, never_existed.1)), expected);
+    }
+
             let mut g = grounds();
             change(&mut g);
             weigh(&g).map(|e| e.level)

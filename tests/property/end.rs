@@ -110,7 +110,7 @@ fn settled(world: &World, name: &str, entry: &ClientRegistration) -> Result<(), 
     let nothing_tells = match world.server.probing {
         Probing::Nothing => proof,
         Probing::CodeOnly => world.facts.swapped,
-        Probing::Revocation => false,
+        Probing::Revocation | Probing::RevocationRefuses | Probing::RevocationIsAPage => false,
     };
     let deletion = state.deletion.clone().unwrap_or_default();
     // The server took five probes without a useful answer.

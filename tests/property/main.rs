@@ -91,6 +91,8 @@ fn setup() -> impl Strategy<Value = Setup> {
     let probing = prop_oneof![
         10 => Just(Probing::Revocation),
         2 => Just(Probing::CodeOnly),
+        1 => Just(Probing::RevocationRefuses),
+        1 => Just(Probing::RevocationIsAPage),
         1 => Just(Probing::Nothing),
     ];
     (probing, any::<bool>(), prop::bool::weighted(0.2), prop::bool::weighted(0.8)).prop_map(

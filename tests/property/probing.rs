@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use oauthclient_operator::api::{Acceptance, ProbeRecord};
 use oauthclient_operator::authorization_server::CallError;
 use oauthclient_operator::authorization_server::probe::NoAnswer;
-use oauthclient_operator::domain::evidence;
+use oauthclient_operator::domain::evidence::{self, Way};
 use oauthclient_operator::domain::registration::{
     credential_accepted, deletion_answered, deletion_unanswered, intent_is_due, probe_failed,
 };
@@ -40,6 +40,7 @@ async fn control(api: &Api, shared: &Shared, method: &str, now: DateTime<Utc>) -
 
 pub async fn prove(api: &Api, shared: &Shared, work: &mut Work) -> Result<(), ApiError> {
     let Some(credential) = work.stored.as_ref().and_then(|s| credential(&work.entry, s)) else { return Ok(()) };
+    let mut troubles = Vec::new();
     for method in ["Revocation", "AuthorizationCode"] {
         let now = api.now();
         let tried = async {
@@ -48,24 +49,28 @@ pub async fn prove(api: &Api, shared: &Shared, work: &mut Work) -> Result<(), Ap
             Ok::<_, NoAnswer>((live, control))
         };
         match tried.await {
-            Ok((live, control)) if evidence::separates(method, &live, &control) => {
-                let acceptance = Acceptance { method: method.into(), answer: live };
-                credential_accepted(&mut work.observed.status, acceptance);
-                return Ok(());
-            }
-            Ok((live, _)) if live.status == 401 => {
-                probe_failed(&mut work.observed.status, true);
-                return failed(api, work, "the credential just received is refused").await;
-            }
-            Ok(_) => {}
+            Ok((live, control)) => match evidence::way(method, &live, &control) {
+                Way::Separates => {
+                    let acceptance = Acceptance { method: method.into(), answer: live };
+                    credential_accepted(&mut work.observed.status, acceptance);
+                    return Ok(());
+                }
+                Way::Refuses => troubles.push("the credential just received is refused".to_owned()),
+                Way::SaysNothing => {}
+            },
+            Err(error) if error.useless => troubles.push(error.to_string()),
             Err(error) => {
                 probe_failed(&mut work.observed.status, error.taken);
                 return failed(api, work, &error.to_string()).await;
             }
         }
     }
-    work.observed.pass.nothing_separates = true;
-    Ok(())
+    if troubles.is_empty() {
+        work.observed.pass.nothing_separates = true;
+        return Ok(());
+    }
+    probe_failed(&mut work.observed.status, true);
+    failed(api, work, &troubles.join("; ")).await
 }
 
 pub async fn ask_both(
@@ -75,7 +80,7 @@ pub async fn ask_both(
 ) -> Result<(ProbeRecord, ProbeRecord, ProbeRecord), NoAnswer> {
     let known = work.observed.status.acceptance.clone();
     let credential = work.stored.as_ref().and_then(|s| credential(&work.entry, s));
-    let none = || NoAnswer { why: "there is no credential to try".to_owned(), taken: false };
+    let none = || NoAnswer { why: "there is no credential to try".to_owned(), taken: false, useless: false };
     let (accepted, credential) = known.zip(credential).ok_or_else(none)?;
     let now = api.now();
     let answer = try_credential(api, &accepted.method, Some(&credential), now).await?;

@@ -34,6 +34,10 @@ pub enum Probing {
     Revocation,
     /// Revocation says 200 to all; a made-up code tells.
     CodeOnly,
+    /// Revocation says 401 to all; a made-up code tells.
+    RevocationRefuses,
+    /// A page answers for revocation; a made-up code tells.
+    RevocationIsAPage,
     /// Nothing tells.
     Nothing,
 }
@@ -88,8 +92,8 @@ fn unclear(why: &str, may_have_acted: bool) -> CallError {
     CallError::Inconclusive { why: why.into(), may_have_acted, retry_after: None }
 }
 
-fn no_answer(why: &str, taken: bool) -> NoAnswer {
-    NoAnswer { why: why.into(), taken }
+fn no_answer(why: &str, taken: bool, useless: bool) -> NoAnswer {
+    NoAnswer { why: why.into(), taken, useless }
 }
 
 /// What becomes of a request: it is acted on or not, and the answer comes or not.
@@ -290,16 +294,15 @@ impl Server {
     ) -> Result<ProbeRecord, NoAnswer> {
         let answer = |status, error: Option<&str>| Ok(ProbeRecord { at: now, status, error: error.map(Into::into) });
         match self.way(fault) {
-            Way::NotSent => return Err(no_answer("no connection", false)),
+            Way::NotSent => return Err(no_answer("no connection", false, false)),
             // A swapped server answers a credential that it does not know; a proxy's 404 is no OAuth answer.
             Way::Refused(401) => return answer(401, Some("invalid_client")),
-            Way::Refused(_) | Way::Lost | Way::Late | Way::Hangs => {
-                return Err(no_answer("no OAuth answer", true));
-            }
+            Way::Refused(_) => return Err(no_answer("no OAuth answer", true, true)),
+            Way::Lost | Way::Late | Way::Hangs => return Err(no_answer("no answer", true, false)),
             Way::Through => {}
         }
         if self.mode == Mode::ProbesUseless {
-            return Err(no_answer("503", true));
+            return Err(no_answer("503", true, true));
         }
         let accepted = credential.is_some_and(|(id, secret)| {
             let keys = secret.expose_secret() == "key";
@@ -309,6 +312,8 @@ impl Server {
         });
         match (self.probing, method) {
             (Probing::CodeOnly | Probing::Nothing, "Revocation") => answer(200, None),
+            (Probing::RevocationRefuses, "Revocation") => answer(401, Some("invalid_client")),
+            (Probing::RevocationIsAPage, "Revocation") => Err(no_answer("a page", true, true)),
             (Probing::Nothing, _) => answer(400, Some("invalid_grant")),
             (_, "Revocation") if accepted => answer(200, None),
             (_, _) if accepted => answer(400, Some("invalid_grant")),

@@ -8,11 +8,12 @@ use crate::api::{Acceptance, ProbeRecord};
 use crate::authorization_server::limits::Priority;
 use crate::authorization_server::probe::{Credential, NoAnswer, ProbeMethod};
 use crate::controller::{Context, Error, proof};
-use crate::domain::evidence::{self, Verdict};
+use crate::domain::evidence::{self, Verdict, Way};
 use crate::domain::registration::{credential_accepted, probe_failed};
 use crate::kubernetes::management_secret::Stored;
 
-/// Shows that the credential works, and finds out which probe tells so.
+/// Shows that the credential works, and finds out which probe tells so. A way that turns it away, or whose answer is of no
+/// use, is no reason not to try the next.
 pub(super) async fn prove(ctx: &Context, work: &mut Work) -> Result<(), Error> {
     let spec = work.observed.spec.clone();
     let Some(credential) = work.stored.as_ref().and_then(|s| proof::credential(&spec, s)) else { return Ok(()) };
@@ -21,6 +22,7 @@ pub(super) async fn prove(ctx: &Context, work: &mut Work) -> Result<(), Error> {
         Err(error) => return failed(ctx, work, &error.to_string(), None).await,
     };
     let endpoints = proof::endpoints(&spec);
+    let mut troubles = Vec::new();
     for method in ProbeMethod::ALL {
         if endpoints.endpoint(method).is_none() {
             continue;
@@ -32,26 +34,30 @@ pub(super) async fn prove(ctx: &Context, work: &mut Work) -> Result<(), Error> {
             Ok::<_, NoAnswer>((live, control))
         };
         match tried.await {
-            Ok((live, control)) if evidence::separates(method.as_str(), &live, &control) => {
-                let acceptance = Acceptance { method: method.as_str().into(), answer: live };
-                credential_accepted(&mut work.observed.status, acceptance);
-                return Ok(());
-            }
-            Ok((live, _)) if live.status == 401 => {
-                probe_failed(&mut work.observed.status, true);
-                let why = format!("the credential just received is refused by the server ({})", method.as_str());
-                return failed(ctx, work, &why, None).await;
-            }
-            Ok(_) => {}
+            Ok((live, control)) => match evidence::way(method.as_str(), &live, &control) {
+                Way::Separates => {
+                    let acceptance = Acceptance { method: method.as_str().into(), answer: live };
+                    credential_accepted(&mut work.observed.status, acceptance);
+                    return Ok(());
+                }
+                Way::Refuses => {
+                    troubles.push(format!("the credential just received is refused by the server ({method})"));
+                }
+                Way::SaysNothing => {}
+            },
+            Err(error) if error.useless => troubles.push(format!("try the credential: {error}")),
             Err(error) => {
                 probe_failed(&mut work.observed.status, error.taken);
-                let why = format!("try the credential: {error}");
-                return failed(ctx, work, &why, None).await;
+                return failed(ctx, work, &format!("try the credential: {error}"), None).await;
             }
         }
     }
-    work.observed.pass.nothing_separates = true;
-    Ok(())
+    if troubles.is_empty() {
+        work.observed.pass.nothing_separates = true;
+        return Ok(());
+    }
+    probe_failed(&mut work.observed.status, true);
+    failed(ctx, work, &troubles.join("; "), None).await
 }
 
 /// The probe that separates at this server, its credential, and the answer to a live one.
@@ -84,7 +90,7 @@ pub(super) async fn ask_with_key(
 
 /// The answers to the credential now, to a control, and to the credential when it was accepted.
 async fn ask_both(ctx: &Context, work: &Work) -> Result<(ProbeRecord, ProbeRecord, ProbeRecord), NoAnswer> {
-    let not_asked = |why: String| NoAnswer { why, taken: false };
+    let not_asked = |why: String| NoAnswer { why, taken: false, useless: false };
     let known = known_probe(work).ok_or_else(|| not_asked("there is no credential to try".to_owned()))?;
     let (method, credential, accepted) = known;
     let spec = &work.observed.spec;
@@ -112,7 +118,7 @@ pub(super) async fn probe_before(ctx: &Context, work: &mut Work) -> Result<(), E
             }
             verdict
         }
-        Err(NoAnswer { why, taken }) => {
+        Err(NoAnswer { why, taken, .. }) => {
             tracing::info!(entry = work.observed.name, why, "a credential could not be tried before deleting");
             probe_failed(&mut work.observed.status, taken);
             if taken { Verdict::Unclear } else { Verdict::Unreached }
