@@ -235,6 +235,8 @@ pub enum EndReason {
     GrantedTooMuch,
     /// The server no longer has the client, and it was not the operator who deleted it.
     GoneAtServer,
+    /// Nothing tells a live credential at this server from others, so an end that has to be Proven never could be.
+    EvidenceUnobtainable,
 }
 
 impl EndReason {
@@ -253,6 +255,7 @@ impl EndReason {
             Self::Replaced => "Replaced",
             Self::GrantedTooMuch => "GrantedTooMuch",
             Self::GoneAtServer => "GoneAtServer",
+            Self::EvidenceUnobtainable => "EvidenceUnobtainable",
         }
     }
 }

@@ -151,10 +151,14 @@ pub fn weigh(grounds: &Grounds) -> Result<Evidence, String> {
                 }
             }
         },
-        _ if taken => {
-            (EvidenceLevel::ServerConfirmed, "the server took the deletion; there was no credential of ours to try")
-        }
-        _ => (EvidenceLevel::Unverifiable, "the server took no deletion, and there was no credential of ours to try"),
+        _ if taken => (
+            EvidenceLevel::ServerConfirmed,
+            "the server took the deletion; there was no credential of ours that could be tried",
+        ),
+        _ => (
+            EvidenceLevel::Unverifiable,
+            "the server took no deletion, and there was no credential of ours that could be tried",
+        ),
     };
     Ok(Evidence {
         level,
@@ -186,10 +190,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn proven_needs_all_of_it() {
-        assert_eq!(weigh(&grounds()).unwrap().level, EvidenceLevel::Proven);
-        let with = |change: fn(&mut Grounds)| {
     #[rstest::rstest]
     #[case("Revocation", (200, None), (401, Some("invalid_client")), Way::Separates)]
     #[case("AuthorizationCode", (400, Some("invalid_grant")), (401, Some("invalid_client")), Way::Separates)]
@@ -206,6 +206,10 @@ mod tests {
         assert_eq!(way(method, &answer(0, live.0, live.1), &answer(0, never_existed.0, never_existed.1)), expected);
     }
 
+    #[test]
+    fn proven_needs_all_of_it() {
+        assert_eq!(weigh(&grounds()).unwrap().level, EvidenceLevel::Proven);
+        let with = |change: fn(&mut Grounds)| {
             let mut g = grounds();
             change(&mut g);
             weigh(&g).map(|e| e.level)

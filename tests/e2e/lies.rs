@@ -14,6 +14,7 @@ pub const STORIES: &[Story] = &stories![
     more_grant_types_than_asked_are_refused,
     a_change_that_grants_more_is_refused,
     a_change_that_is_not_made_yet,
+    a_server_that_changes_nothing_in_place,
     no_registration_access_token,
     no_registration_client_uri,
     registration_client_uri_of_another_origin,
@@ -25,6 +26,9 @@ pub const STORIES: &[Story] = &stories![
     a_registration_that_takes_effect_late,
     an_initial_access_token_that_is_refused,
     an_initial_access_token_that_is_missing,
+    a_page_at_the_revocation_endpoint_and_introspection_tells,
+    a_public_client_that_may_not_revoke_tokens,
+    where_nothing_tells_no_credential_is_handed_out,
     retry_after_in_seconds_is_honoured,
     retry_after_as_a_date_is_honoured,
 ];
@@ -95,6 +99,36 @@ fn a_change_that_is_not_made_yet(w: &World) {
     w.until("the change is made", || w.condition("oauthclient/c", "Reconciling").is_null());
     assert!(w.live()[0]["scope"].as_str().unwrap().contains("reports.write"));
     assert_eq!(w.live().len(), 1);
+}
+
+fn a_server_that_changes_nothing_in_place(w: &World) {
+    let unsupported = Reply::json(405, &json!({"error": "method not allowed"}));
+    let refused = w.proxy().lie(|c| c.is("PUT", "/reg/"), Lie::Instead(unsupported));
+    w.client("c", &json!({}));
+    w.wait("oauthclient/c", "condition=Ready");
+    let (before, consumer) = (w.secret("c-oauth"), w.consumer("c-oauth"));
+    w.patch("oauthclient/c", &json!({"spec": {"scopes": ["reports.read", "reports.write"]}}));
+    w.until("the Secret holds another client's credential", || {
+        let now = w.secret("c-oauth");
+        now["scopes"].contains("reports.write") && now["client_id"] != before["client_id"]
+    });
+    w.until("the old client is gone", || w.live().len() == 1);
+    w.until("and that is proven", || w.entries("c")[0]["status"]["evidence"]["level"] == "Proven");
+    let (asked, heard) = consumer.stop();
+    assert!(asked > 2 && heard.is_empty(), "asked {asked} times, heard {heard:?}");
+    let entries = w.entries("c");
+    assert_eq!(entries.len(), 2);
+    assert_eq!(entries[0]["status"]["end"]["reason"], "Replaced");
+    assert_eq!(entries[1]["status"]["clientId"], w.secret("c-oauth")["client_id"].as_str());
+    assert!(w.token_with(&before).is_err(), "the old credential is refused");
+    // The Secret first, then the end of the old one.
+    assert!(refused.matched() <= 2 && asked_to_delete(w) == 1);
+    w.wait("oauthclient/c", "condition=Ready");
+    assert!(w.token("c-oauth").is_ok());
+}
+
+fn asked_to_delete(w: &World) -> usize {
+    w.proxy().calls(|c| c.is("DELETE", "/reg/")).len()
 }
 
 fn no_registration_access_token(w: &World) {
@@ -238,6 +272,70 @@ fn an_initial_access_token_that_is_missing(w: &World) {
         w.wait_event(key, "RegistrationFailing", says);
     }
     assert_eq!(asked(w), 0, "nothing was sent without it");
+}
+
+fn a_page_at_the_revocation_endpoint_and_introspection_tells(w: &World) {
+    w.proxy().lie(|c| c.is("POST", "/token/revocation"), Lie::Instead(Reply::page(200)));
+    w.client("c", &json!({}));
+    another_way_tells(w, &["Introspection"]);
+}
+
+fn a_public_client_that_may_not_revoke_tokens(w: &World) {
+    let refused = Reply::json(401, &json!({"error": "invalid_client"}));
+    w.proxy().lie(|c| c.is("POST", "/token/revocation"), Lie::Instead(refused));
+    w.client(
+        "c",
+        &json!({
+            "tokenEndpointAuthMethod": "none", "grantTypes": ["authorization_code"],
+            "redirectUris": ["https://app.corp.example/cb"],
+        }),
+    );
+    another_way_tells(w, &["Introspection", "AuthorizationCode"]);
+}
+
+/// The revocation endpoint is of no use for probing, and one of these ways is: the client works, and its end is proven.
+fn another_way_tells(w: &World, ways: &[&str]) {
+    w.wait("oauthclient/c", "condition=Ready");
+    let found = w.entry("c")["status"]["acceptance"]["method"].clone();
+    assert!(ways.iter().any(|way| found == *way), "{found}");
+    assert!(!w.proxy().calls(|c| c.is("POST", "/token/revocation")).is_empty(), "it was tried first");
+    w.kubectl(&["delete", "oauthclient/c", "--timeout=60s"]);
+    let entry = w.entry("c");
+    assert_eq!(entry["status"]["evidence"]["level"], "Proven", "{entry:#}");
+    assert_eq!((asked(w), w.live().len()), (1, 0));
+}
+
+fn where_nothing_tells_no_credential_is_handed_out(w: &World) {
+    let same_to_all = [
+        ("/token/revocation", Reply::json(200, &json!({}))),
+        ("/token/introspection", Reply::json(200, &json!({"active": false}))),
+        ("/token", Reply::json(400, &json!({"error": "invalid_grant"}))),
+    ];
+    for (path, reply) in same_to_all {
+        w.proxy().lie(move |c| c.method == "POST" && c.target == path, Lie::Instead(reply));
+    }
+    w.client("c", &json!({}));
+    let why = w.wait_reason("oauthclient/c", "Stalled", "True", "EvidenceUnobtainable");
+    assert!(why.contains("set revocation.leastEvidence") && why.contains("ServerConfirmed"), "{why}");
+    w.wait_event("c", "Revoked", "leastEvidence");
+    assert!(w.live().is_empty() && !w.exists("secret/c-oauth"));
+    let entry = w.entry("c");
+    assert_eq!(
+        (&entry["status"]["phase"], &entry["status"]["evidence"]["level"]),
+        (&json!("Revoked"), &json!("ServerConfirmed"))
+    );
+    assert!(entry["status"]["registeredAt"].is_null(), "{entry:#}");
+    w.kubectl(&["annotate", "oauthclient/c", "looked-at=yes"]);
+    w.client("other", &json!({}));
+    w.wait_reason("oauthclient/other", "Stalled", "True", "EvidenceUnobtainable");
+    assert_eq!(w.entries("c").len(), 1, "not registered anew");
+    w.server(&json!({"revocation": {"leastEvidence": "ServerConfirmed"}}));
+    w.wait("oauthclient/c", "condition=Ready");
+    assert!(w.condition("oauthclient/c", "Ready")["message"].as_str().unwrap().contains("cannot be tried here"));
+    w.wait("oauthclient/other", "condition=Ready");
+    w.kubectl(&["delete", "oauthclients", "--all", "--timeout=60s"]);
+    assert!(w.live().is_empty());
+    assert_eq!(w.entry("c")["status"]["evidence"]["level"], "ServerConfirmed");
 }
 
 fn retry_after_in_seconds_is_honoured(w: &World) {

@@ -1,7 +1,7 @@
 //! What must hold once faults have stopped and time has passed.
 
 use kube::ResourceExt;
-use oauthclient_operator::api::{ClientRegistration, EvidenceLevel, OAuthClient, Phase};
+use oauthclient_operator::api::{ClientRegistration, EndReason, EvidenceLevel, OAuthClient, Phase};
 use oauthclient_operator::domain::ends::NamespaceState;
 use oauthclient_operator::domain::{lifetime, request};
 
@@ -192,7 +192,10 @@ fn wants(world: &World, key: &Key, client: &OAuthClient) -> Result<(), String> {
     let once = client.spec.workload_ref.is_some() && state.end.is_some();
     let deleted = world.facts.excused.contains(&uid);
     let ended = state.end.as_ref().is_some_and(|_| state.rejection.is_some()) || state.rejection.is_some();
-    let too_much = state.end.as_ref().is_some_and(|e| e.reason == oauthclient_operator::api::EndReason::GrantedTooMuch);
+    let too_much = state
+        .end
+        .as_ref()
+        .is_some_and(|e| matches!(e.reason, EndReason::GrantedTooMuch | EndReason::EvidenceUnobtainable));
     let stuck = state.possible_orphan.as_ref().is_some_and(|p| p.unmanageable);
     let debt = newest.is_some_and(|e| e.is_live() && e.state().end.is_some());
     let meddled = world.server.clients.iter().any(|c| c.meddled && newest.is_some_and(|e| e.name_any() == c.entry));

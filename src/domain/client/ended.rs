@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::refusal::{refusal, refuse};
+use super::serving::server_changed;
 use super::status::{base, finish};
 use super::{Decision, LOOK_AGAIN, Observed, Step, at, create, ending, in_line, only, ours_is_there, wait};
 use crate::api::{ClientRegistration, EndReason, OAuthClientStatus, Phase};
@@ -63,8 +64,13 @@ pub(super) fn ended(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
         let level = state.evidence.as_ref().map_or("there never was a client", |e| e.level.as_str());
         let message = format!("{}; {level}", end.as_ref().map_or("ended", |e| e.message.as_str()));
         let mut said: Vec<Say> = vec![say("Revoked", true, reason, message.clone())];
-        if matches!(end.map(|e| e.reason), Some(EndReason::RegistrationDeleted | EndReason::GrantedTooMuch)) {
-            let next = format!("{message}. It is not registered anew until this object's spec is edited");
+        let until = match end.map(|e| e.reason) {
+            Some(EndReason::RegistrationDeleted | EndReason::GrantedTooMuch) => Some("this object's spec is edited"),
+            Some(EndReason::EvidenceUnobtainable) => Some("that, or this object's spec, is edited"),
+            _ => None,
+        };
+        if let Some(until) = until {
+            let next = format!("{message}. It is not registered anew until {until}");
             said.push(say("Stalled", true, reason, next));
         }
         (said, "Revoked", message)
@@ -134,6 +140,7 @@ fn deserves_another(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
         // Refused before the server was called.
         Some(EndReason::Replaced) => state.phase == Phase::Cancelled,
         Some(EndReason::RegistrationDeleted | EndReason::GrantedTooMuch) => edited,
+        Some(EndReason::EvidenceUnobtainable) => edited || server_changed(o, entry),
         _ => false,
     }
 }

@@ -50,7 +50,7 @@ fn deserves_another(o: &Observed, status: &OAuthClientStatus, named: &Registrati
     let edited = o.client.metadata.generation.unwrap_or_default() > named.generation;
     let until = status.registered_at.map(|first| lifetime::expires_at(&o.client.spec.lifetime, first));
     match revoked.map(|c| c.reason.as_str()) {
-        None | Some("RegistrationDeleted" | "GrantedTooMuch") => edited,
+        None | Some("RegistrationDeleted" | "GrantedTooMuch" | "EvidenceUnobtainable") => edited,
         Some("Suspended" | "GoneAtServer") => true,
         Some("Expired") => until.is_none_or(|t| t > now),
         Some(_) => false,

@@ -185,9 +185,15 @@ fn replacement(o: &Observed, newer: Option<&ClientRegistration>, replace: bool, 
     if !goes_on(newer) {
         // One that was granted too much, or that an administrator deleted, waits for an edit.
         return if in_line(o, newer)
-            && state.end.is_some_and(|e| !matches!(e.reason, EndReason::Replaced | EndReason::GoneAtServer))
-        {
-            refused("the registration that was to replace this one has ended; the client goes on as it was".into())
+            && let Some(end) = state.end.filter(|e| match e.reason {
+                EndReason::Replaced | EndReason::GoneAtServer => false,
+                EndReason::EvidenceUnobtainable => !server_changed(o, newer),
+                _ => true,
+            }) {
+            refused(format!(
+                "the registration that was to replace this one has ended: {}; the client goes on as it was",
+                end.message
+            ))
         } else {
             anew(None)
         };
@@ -217,6 +223,11 @@ fn server_generation(o: &Observed) -> i64 {
     o.server.as_ref().and_then(|s| s.metadata.generation).unwrap_or_default()
 }
 
+/// Whether the AuthorizationServer was edited since an entry was made.
+pub(super) fn server_changed(o: &Observed, entry: &ClientRegistration) -> bool {
+    entry.spec.server.generation != server_generation(o)
+}
+
 fn after_an_orphan(entry: &ClientRegistration, since: DateTime<Utc>) -> DateTime<Utc> {
     since + backoff::delay(&name(entry), entry.spec.attempt + 2, None)
 }
@@ -224,7 +235,7 @@ fn after_an_orphan(entry: &ClientRegistration, since: DateTime<Utc>) -> DateTime
 /// An entry that is neither serving nor ended: registering, failing, or of unknown outcome.
 pub(super) fn underway(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Decision {
     let state = entry.state();
-    let changed = || entry.spec.server.generation != server_generation(o);
+    let changed = || server_changed(o, entry);
     if let Some(orphan) = state.possible_orphan.as_ref().filter(|p| !p.unmanageable || changed()) {
         if known_attempts(&o.client) < entry.spec.attempt {
             return troubled(o, entry, "PossibleOrphan", orphan.message.clone(), now);

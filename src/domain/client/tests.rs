@@ -336,6 +336,10 @@ fn a_refused_change_is_said_and_the_client_stays_ready() {
 #[case::entry_deleted(EndReason::RegistrationDeleted, "Wait", |_: &mut Observed| {})]
 #[case::entry_deleted_then_edited(EndReason::RegistrationDeleted, "create 2", edited)]
 #[case::too_much(EndReason::GrantedTooMuch, "Wait", |_: &mut Observed| {})]
+#[case::unprovable(EndReason::EvidenceUnobtainable, "Wait", |_: &mut Observed| {})]
+#[case::unprovable_at_a_changed_server(EndReason::EvidenceUnobtainable, "create 2", |o: &mut Observed| {
+    o.server.as_mut().unwrap().metadata.generation = Some(2);
+})]
 #[case::workload_finished(EndReason::WorkloadFinished, "Wait", edited)]
 #[case::namespace(EndReason::NamespaceTerminating, "Wait", |_: &mut Observed| {})]
 #[case::deleted_after(EndReason::WorkloadFinished, "DeleteObject", |o: &mut Observed| {

@@ -13,7 +13,8 @@ pub use revoke::{
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::api::{
-    ClientRegistrationSpec, ClientRegistrationStatus, Drift, DriftKind, End, EndReason, Evidence, Phase, ProbeRecord,
+    ClientRegistrationSpec, ClientRegistrationStatus, Drift, DriftKind, End, EndReason, Evidence, EvidenceLevel, Phase,
+    ProbeRecord,
 };
 use crate::domain::ends::{self, Circumstances, ClientState, NamespaceState};
 use crate::domain::evidence::Verdict;
@@ -303,6 +304,9 @@ fn live(o: &Observed, now: DateTime<Utc>) -> Step {
                         false => at_expiry,
                     };
                 }
+                if o.pass.nothing_separates && o.spec.server.least_evidence == EvidenceLevel::Proven {
+                    return Step::RecordEnd(unprovable(o, now));
+                }
                 let shown = s.acceptance.is_some() || o.pass.nothing_separates || !has_credential;
                 return if shown { Step::RecordRegistered } else { Step::Prove };
             }
@@ -317,6 +321,18 @@ fn live(o: &Observed, now: DateTime<Utc>) -> Step {
                 next.unwrap_or(at_expiry)
             }
         }
+    }
+}
+
+/// Why a client that works is not handed out: its end could never be proven.
+fn unprovable(o: &Observed, now: DateTime<Utc>) -> End {
+    End {
+        reason: EndReason::EvidenceUnobtainable,
+        message: format!(
+            "no endpoint of AuthorizationServer {name} tells a live credential from one that never existed, so the Proven revocation that is demanded there could never be shown, and the credential was not published; set revocation.leastEvidence of AuthorizationServer {name} to ServerConfirmed",
+            name = o.spec.server.name
+        ),
+        at: now,
     }
 }
 

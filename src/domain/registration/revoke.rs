@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Found, LOOK_AGAIN, Management, Observed, Pass, Step};
-use crate::api::{Acceptance, ClientRegistrationStatus, EndReason, Evidence, Phase};
+use crate::api::{Acceptance, ClientRegistrationStatus, EndReason, Evidence, EvidenceLevel, Phase};
 use crate::domain::backoff;
 use crate::domain::evidence::{self, Grounds, Verdict};
 
@@ -56,7 +56,7 @@ pub(super) fn revoke(o: &Observed, now: DateTime<Utc>) -> Step {
         }
     }
     if let (Some(settled), Some(found)) = (settles_at, &s.evidence)
-        && found.level >= o.spec.server.least_evidence
+        && found.level >= least(o)
         && deletion.is_taken()
     {
         return again(o, settled, found.clone(), has_credential, now);
@@ -83,12 +83,22 @@ pub(super) fn revoke(o: &Observed, now: DateTime<Utc>) -> Step {
         same_server: o.pass.same_server.unwrap_or_default(),
     };
     match evidence::weigh(&grounds) {
-        Ok(found) if found.level >= o.spec.server.least_evidence => match settles_at.filter(|t| *t > now) {
+        Ok(found) if found.level >= least(o) => match settles_at.filter(|t| *t > now) {
             Some(t) => Step::RecordUnsettled(t, found),
             None => Step::RecordFinal(Phase::Revoked, Some(found)),
         },
         Ok(found) => Step::RecordDebt(found.statement.clone(), Some(found)),
         Err(why) => Step::RecordDebt(why, None),
+    }
+}
+
+/// What the end has to show. The server's word is enough for a credential that nobody ever got, because nothing better
+/// could be shown of it.
+fn least(o: &Observed) -> EvidenceLevel {
+    let demanded = o.spec.server.least_evidence;
+    match &o.status.end {
+        Some(end) if end.reason == EndReason::EvidenceUnobtainable => demanded.min(EvidenceLevel::ServerConfirmed),
+        _ => demanded,
     }
 }
 

@@ -149,9 +149,14 @@ fn assert_step(o: &Observed, expected: &str) {
     stored(o);
     accepted(o, 0);
 })]
-#[case::nothing_tells("RecordRegistered", |o: &mut Observed| {
+#[case::nothing_tells("end EvidenceUnobtainable", |o: &mut Observed| {
     stored(o);
     o.pass.nothing_separates = true;
+})]
+#[case::nothing_has_to_tell("RecordRegistered", |o: &mut Observed| {
+    stored(o);
+    o.pass.nothing_separates = true;
+    o.spec.server.least_evidence = EvidenceLevel::ServerConfirmed;
 })]
 #[case::granted_too_much("end GrantedTooMuch", |o: &mut Observed| {
     stored(o);
