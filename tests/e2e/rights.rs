@@ -72,6 +72,11 @@ fn the_operator_has_the_manifests_rights_and_no_more(w: &World) {
     assert_eq!(rights(w, &w.namespace, OPERATOR), elsewhere);
     let home = elsewhere.union(&granted(AT_HOME)).cloned().collect();
     assert_eq!(rights(w, "oauthclient-system", OPERATOR), home);
+    // What the tenants' role gives everywhere hides what is given at home: that alone must do where tenants' is withdrawn.
+    let role = w.kubectl(&["-n", "oauthclient-system", "get", "role", "oauthclient-operator", "-o", "json"]);
+    let role: serde_json::Value = serde_json::from_str(&role).expect("JSON");
+    let secrets = role["rules"].as_array().expect("rules").iter().find(|r| r["resources"] == json!(["secrets"]));
+    assert_eq!(secrets.expect("a rule")["verbs"], json!(["get", "create", "update", "patch", "delete"]));
     for (verb, what) in [
         ("create", "oauthclients"),
         ("update", "oauthclients"),

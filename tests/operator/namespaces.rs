@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::support::keycloak::{NAME, Realm};
 use crate::support::{Bed, World};
 
 pub fn other_namespaces_are_not_looked_at(bed: &Bed) {
@@ -45,6 +46,18 @@ pub fn other_namespaces_are_not_looked_at(bed: &Bed) {
     assert!(operator.metric("oauthclient_unwatched_registrations", &[]) >= 2.0);
     assert!((operator.metric("oauthclient_clients", &[]) - 2.0).abs() < f64::EPSILON, "those inside");
 
+    // Comparing keys with those at a server takes no right that the manifest does not give at home: to read Secrets there
+    // by their names, and to list none.
+    let realm = Realm::up(bed);
+    realm.serve(&inside, realm.url(), &json!({"driftCheck": "3s"}));
+    let server = format!("authorizationserver/{NAME}");
+    let method = "private_key_jwt";
+    inside.client("keyed", &json!({"authorizationServerRef": {"name": NAME}, "tokenEndpointAuthMethod": method}));
+    inside.wait("oauthclient/keyed", "condition=Ready");
+    inside.until("its key was compared", || inside.get(&server)["status"]["driftCheck"]["clients"] == 1);
+    assert_eq!(inside.get(&server)["status"]["driftCheck"]["drifted"], 0);
+    assert_eq!(inside.condition(&server, "Ready")["status"], "True");
+
     // What can be seen: the ledger entry's own deletion, and the namespace.
     let name = outside.entry("c")["metadata"]["name"].as_str().expect("a name").to_owned();
     bed.kubectl(&["-n", "oauthclient-system", "delete", "clientregistration", &name, "--timeout=60s"]);
@@ -58,7 +71,7 @@ pub fn other_namespaces_are_not_looked_at(bed: &Bed) {
     inside.until("the namespace is gone", || {
         bed.kubectl(&["get", "namespace", "inside", "--ignore-not-found", "-o", "name"]).is_empty()
     });
-    assert!(inside.live().is_empty());
+    assert!(inside.live().is_empty() && realm.clients().is_empty());
     assert!(!operator.said("WARN", "a watch failed"), "{:?}", operator.lines());
     operator.finish();
 }

@@ -6,14 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
-use kube::api::{Api, ListParams};
+use kube::api::Api;
 
 use crate::api::{AuthorizationServer, ClientRegistration, DriftCheck};
 use crate::authorization_server::Listed;
 use crate::authorization_server::keys::thumbprint;
 use crate::controller::{Context, write_status};
 use crate::domain::drift::{Present, weigh};
-use crate::kubernetes::management_secret::{self, ROLE_LABEL};
+use crate::kubernetes::look::{Look, look};
+use crate::kubernetes::management_secret;
 
 /// How often clients are compared; `None`: never.
 pub fn every(server: &AuthorizationServer) -> Option<TimeDelta> {
@@ -64,22 +65,26 @@ fn present(listed: &Listed) -> Present {
 
 /// The thumbprints of the keys that each entry's client should have: those that were made here, or the tenant's.
 async fn keys(ctx: &Context, entries: &[&ClientRegistration]) -> Result<BTreeMap<String, BTreeSet<String>>, String> {
+    let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), &ctx.namespace);
     let mut all = BTreeMap::new();
     for entry in entries {
         let Some(jwks) = &entry.spec.request.jwks else { continue };
         let keys = jwks.keys.iter().filter_map(|key| thumbprint(&serde_json::to_value(key).ok()?));
         all.insert(entry.name_any(), keys.collect());
     }
-    if entries.iter().any(|e| e.spec.request.signing_alg.is_some() && e.is_live()) {
-        let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), &ctx.namespace);
-        let labelled = ListParams::default().labels(&format!("{ROLE_LABEL}=management"));
-        let stored = secrets.list(&labelled).await.map_err(|e| format!("list management Secrets: {e}"))?;
-        for secret in &stored {
-            let Some(stored) = management_secret::parse(secret) else { continue };
-            let (previous, _) = stored.other_keys();
-            if let Some(key) = stored.key() {
-                all.insert(secret.name_any(), [Some(key), previous].into_iter().flatten().map(|k| k.key_id).collect());
-            }
+    // One by one: at home the operator may read Secrets by their names, and list none.
+    for entry in entries.iter().filter(|e| e.spec.request.signing_alg.is_some() && e.is_live()) {
+        let name = entry.name_any();
+        let stored = match look(&secrets, "secrets", &name).await {
+            Look::There(secret) => secret,
+            // Nothing was registered yet, or it is gone: nothing can be said of its key.
+            Look::Gone => continue,
+            Look::Unknown(why) => return Err(format!("read management Secret {name}: {why}")),
+        };
+        let Some(stored) = management_secret::parse(&stored) else { continue };
+        let (previous, _) = stored.other_keys();
+        if let Some(key) = stored.key() {
+            all.insert(name, [Some(key), previous].into_iter().flatten().map(|k| k.key_id).collect());
         }
     }
     Ok(all)
