@@ -8,7 +8,9 @@ help: ## this list
 demo: ## the main job on a real cluster and a real authorization server; KEEP=1 leaves it up
 	tests/demo
 
-test: lint check-generated ## everything: lints, generated files, unit, API and end-to-end tests, the demo
+test: ## everything: lints, generated files, unit, API and end-to-end tests, the demo
+	$(TESTBED) check keycloak
+	$(MAKE) lint check-generated
 	$(TESTBED) build
 	cargo test --features faults
 	$(MAKE) demo

@@ -38,3 +38,38 @@ fn a_cluster_that_is_given_is_used_and_left_alone() {
     theirs.kubectl(&["get", "configmap", "theirs"]);
     let _ = std::fs::remove_file(kubeconfig);
 }
+
+/// What the demo needs is less than what all tests need; what is missing is said before anything is compiled.
+#[test]
+fn java_is_missed_only_where_keycloak_runs() {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join(format!("tools-{}", std::process::id()));
+    std::fs::create_dir_all(&tools).expect("a folder");
+    let path = std::env::var_os("PATH").expect("PATH");
+    for tool in std::env::split_paths(&path).filter_map(|folder| folder.read_dir().ok()).flatten().flatten() {
+        let name = tool.file_name();
+        if !["java", "mvn"].iter().any(|missing| name.to_string_lossy().starts_with(missing)) {
+            // The first of a name counts.
+            let _ = std::os::unix::fs::symlink(tool.path(), tools.join(name));
+        }
+    }
+    let check = |parts: &[&str]| {
+        let mut run = Command::new("tests/testbed/testbed");
+        run.current_dir(env!("CARGO_MANIFEST_DIR")).arg("check").args(parts);
+        run.env("PATH", &tools).env_remove("JAVA_HOME").output().expect("run the test bed")
+    };
+    let (demo, all) = (check(&[]), check(&["keycloak"]));
+    std::fs::remove_dir_all(&tools).expect("remove the folder");
+    assert!(demo.status.success(), "{demo:?}");
+    let said = String::from_utf8_lossy(&all.stderr);
+    assert!(
+        !all.status.success() && said.contains("Java is missing") && said.contains("Maven (mvn) is missing"),
+        "{said}"
+    );
+    let makefile = std::fs::read_to_string("Makefile").expect("the Makefile");
+    let recipe = makefile.split("\ntest:").nth(1).expect("the target test");
+    let first = recipe.lines().nth(1).expect("a command").trim();
+    assert!(recipe.starts_with(" ##"), "nothing is made before: {recipe}");
+    assert_eq!(first, "$(TESTBED) check keycloak");
+    let demo = std::fs::read_to_string("tests/demo").expect("the demo");
+    assert!(demo.contains("tests/testbed/testbed check\n"));
+}

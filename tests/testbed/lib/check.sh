@@ -34,15 +34,16 @@ java_command() {
 
 # check_prerequisites PART…: what every bed needs, and what these parts need besides.
 check_prerequisites() {
-  local problems=() go_least tool
+  local problems=() go_least node_least tool
   if [[ $(uname -s) != Linux ]]; then
     problems+=("this is $(uname -s); needed: Linux, whose /proc tells which processes are the bed's.")
   fi
   go_least=$(sed -n 's/^go //p' "$here/controlplane/go.mod")
   require "Rust (cargo)" 1.89 "Install it from https://rustup.rs or run: rustup update" cargo --version
   require Go "$go_least" "Install it from https://go.dev/dl" go version
-  # URL.parse and crypto.hash, which oidc-provider calls, came with these.
-  require Node.js 20.19 "Install a long-term release, 22 or newer, from https://nodejs.org" node --version
+  # URL.parse and crypto.hash, which oidc-provider calls, came with this one.
+  node_least=$(sed -n 's/.*"node": ">=\([0-9.]*\)".*/\1/p' "$here/oidc-provider/package.json")
+  require Node.js "$node_least" "Install a long-term release, 22 or newer, from https://nodejs.org" node --version
   require npm 8 "It comes with Node.js" npm --version
   for tool in flock sha256sum readlink sort; do
     type -P "$tool" >/dev/null || problems+=("$tool is missing. Install util-linux and coreutils.")
