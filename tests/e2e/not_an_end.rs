@@ -48,6 +48,7 @@ fn what_is_not_an_end() {
     let bed = Bed::up("not-an-end");
     let api = bed.proxy();
     api.point_at(bed.get("TESTBED_KUBE_APISERVER"));
+    let collector = bed.collect_secrets();
     let operator = bed.operator_at(&api.url, &[THINGS]);
     let telling = |(name, story): &Story| -> Telling {
         let (name, story, bed, api) = (*name, *story, &bed, &api);
@@ -61,6 +62,7 @@ fn what_is_not_an_end() {
     if is_told(skewed) && !tell(skewed, || a_world_with_an_operator(&bed, skewed), |w| hours_ahead(&bed, w)) {
         failed.push(skewed);
     }
+    collector.nothing_leaked_and_nothing_missed(&bed, "", is_told(""));
     assert!(failed.is_empty(), "failed: {failed:?}; operator log: {log}");
 }
 

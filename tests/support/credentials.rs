@@ -1,9 +1,9 @@
-//! Credentials as workloads use them, and every secret value that ever was in a Secret of the operator's.
+//! Credentials as workloads use them.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Child, Command, Stdio};
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,19 +12,13 @@ use base64::prelude::BASE64_STANDARD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
-use super::Bed;
-use super::provider::TOKEN;
-
-/// The label of every Secret that the operator makes.
-pub const OURS: &str = "app.kubernetes.io/managed-by=oauthclient-operator";
-
 /// A Secret's data, decoded.
 pub fn data(secret: &str) -> BTreeMap<String, String> {
     let secret: Value = serde_json::from_str(secret).expect("JSON");
     decoded(&secret).into_iter().map(|(k, v)| (k, String::from_utf8(v).expect("UTF-8"))).collect()
 }
 
-fn decoded(secret: &Value) -> BTreeMap<String, Vec<u8>> {
+pub(super) fn decoded(secret: &Value) -> BTreeMap<String, Vec<u8>> {
     let data = secret["data"].as_object().cloned().unwrap_or_default();
     data.into_iter().map(|(k, v)| (k, BASE64_STANDARD.decode(v.as_str().expect("text")).expect("base64"))).collect()
 }
@@ -121,70 +115,4 @@ impl Consumer {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("a consumer")
     }
-}
-
-/// Collects every secret value that the operator ever stores: those of today, and those that rotated away.
-pub struct Collector {
-    watch: Child,
-    seen: Arc<Mutex<BTreeSet<String>>>,
-    thread: JoinHandle<()>,
-}
-
-impl Bed {
-    /// Begins to collect.
-    pub fn collect_secrets(&self) -> Collector {
-        let mut child = Command::new(self.get("KUBECTL"))
-            .args(["get", "secrets", "-A", "-l", OURS, "--watch", "-o", "json"])
-            .env("KUBECONFIG", self.get("KUBECONFIG"))
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("watch Secrets");
-        let out = child.stdout.take().expect("stdout");
-        let seen = Arc::new(Mutex::new(BTreeSet::from([TOKEN.to_owned()])));
-        let into = seen.clone();
-        let thread = std::thread::spawn(move || {
-            for secret in serde_json::Deserializer::from_reader(out).into_iter::<Value>().map_while(Result::ok) {
-                into.lock().expect("no panic in here").extend(secret_values(&secret));
-            }
-        });
-        Collector { watch: child, seen, thread }
-    }
-
-    /// Everything that people and programs other than Secrets' readers see: all objects of all other kinds, the
-    /// operator's log and the API server's audit log.
-    pub fn everything_public(&self) -> String {
-        let kinds = self.kubectl(&["api-resources", "--verbs=list", "-o", "name"]);
-        let kinds: Vec<&str> = kinds.lines().filter(|k| *k != "secrets").collect();
-        assert!(kinds.len() > 30, "{kinds:?}");
-        let mut all = std::fs::read_to_string(self.dir().join("operator.log")).unwrap_or_default();
-        all += &std::fs::read_to_string(self.get("TESTBED_AUDIT_LOG")).unwrap_or_default();
-        all + &self.kubectl(&["get", &kinds.join(","), "-A", "-o", "yaml"])
-    }
-}
-
-impl Collector {
-    /// What was collected. The watch must have lasted: what came in a gap would be missing.
-    pub fn stop(mut self) -> BTreeSet<String> {
-        let lasted = self.watch.try_wait().is_ok_and(|ended| ended.is_none());
-        let _ = self.watch.kill();
-        let _ = self.watch.wait();
-        self.thread.join().expect("a collector");
-        assert!(lasted, "the watch on Secrets ended before the stories did");
-        std::mem::take(&mut *self.seen.lock().expect("no panic in here"))
-    }
-}
-
-/// Tokens, client secrets and the lines of private keys, plain and in base64. Secrets may have other names for them:
-/// whatever is long and not public counts.
-fn secret_values(secret: &Value) -> Vec<String> {
-    let mut all = Vec::new();
-    for (key, bytes) in decoded(secret) {
-        let plain = String::from_utf8(bytes).expect("UTF-8");
-        let named = ["registration_access_token", "client_secret", "private_key.pem"].contains(&key.as_str());
-        if named || key.starts_with("RENAMED_SECRET") {
-            all.push(BASE64_STANDARD.encode(&plain));
-            all.extend(plain.lines().filter(|l| l.len() >= 16 && !l.contains("-----")).map(ToOwned::to_owned));
-        }
-    }
-    all
 }

@@ -7,6 +7,7 @@ mod bed;
 pub mod credentials;
 pub mod fate;
 pub mod keycloak;
+pub mod leaks;
 mod operator;
 mod process;
 mod provider;
