@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use super::World;
 
 /// What becomes of a client.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// Its Job completes.
+    /// Its Job completes when it is told to.
     JobEnds,
     /// Its lifetime is over after some seconds.
     Expires,
@@ -71,6 +71,20 @@ impl Client {
         matches!(self.fate, Fate::Changed | Fate::Replaced | Fate::Lives)
     }
 
+    /// Why the ledger says that its client ended; `None` where it lives, as it is or as another.
+    pub fn end_reasons(&self) -> Option<&'static [&'static str]> {
+        match self.fate {
+            Fate::JobEnds => Some(&["WorkloadFinished"]),
+            Fate::Expires => Some(&["Expired"]),
+            Fate::Deleted => Some(&["ClientDeleted"]),
+            Fate::Suspended => Some(&["Suspended"]),
+            Fate::TornOff => Some(&["ClientDeleted", "ClientGone"]),
+            Fate::NamespaceDeleted => Some(&["ClientDeleted", "NamespaceTerminating", "NamespaceGone"]),
+            Fate::Replaced => Some(&["Replaced"]),
+            Fate::Changed | Fate::Lives => None,
+        }
+    }
+
     /// Makes it.
     pub fn make(&self, w: &World) {
         let name = &self.name;
@@ -80,12 +94,12 @@ impl Client {
         }
         match self.fate {
             Fate::JobEnds => {
-                w.job(name, "complete");
+                w.job(name, "forever");
                 members["workloadRef"] = json!({"apiVersion": "batch/v1", "kind": "Job", "name": name});
                 w.client(name, &members);
             }
             Fate::Expires => {
-                members["lifetime"] = json!({"ttl": "4s"});
+                members["lifetime"] = json!({"ttl": "15s"});
                 w.client(name, &members);
             }
             Fate::NamespaceDeleted => {
@@ -106,7 +120,8 @@ impl Client {
     pub fn act(&self, w: &World) {
         let object = format!("oauthclient/{}", self.name);
         match self.fate {
-            Fate::JobEnds | Fate::Expires | Fate::Lives => {}
+            Fate::Expires | Fate::Lives => {}
+            Fate::JobEnds => w.finish_job(&self.name),
             Fate::Deleted => drop(w.try_kubectl(&["delete", &object, "--wait=false"])),
             Fate::Suspended => w.patch(&object, &json!({"spec": {"suspend": true}})),
             Fate::TornOff => {
@@ -129,7 +144,7 @@ pub fn text(value: &Value) -> String {
 
 /// Whether a client of this name lives in the end.
 pub fn is_living(name: &str, living: &BTreeSet<&str>) -> bool {
-    living.contains(name) || name.starts_with("more")
+    living.contains(name)
 }
 
 /// Objects that are Ready, as they were last asked for: name and client id.
