@@ -210,17 +210,19 @@ async fn act(api: &Api, key: &Key, view: &View, step: Step) -> Result<bool, ApiE
                 patch["owner"] = json!(client.spec.owner);
                 patch["purpose"] = json!(client.spec.purpose);
             }
-            patch_entry(api, &name, patch).await?;
+            // Only of the entry as it was seen.
+            let seen = view.observed.entries.iter().find(|e| e.name_any() == name);
+            patch_entry(api, &name, seen.and_then(ResourceExt::resource_version), patch).await?;
             Ok(true)
         }
         Step::EndEntry { name, why } => {
             let end = End { reason: EndReason::Replaced, message: why.into(), at: api.now() };
             laws::entry_replaced(&mut api.change(), &name);
-            patch_entry(api, &name, json!({"end": end})).await?;
+            patch_entry(api, &name, None, json!({"end": end})).await?;
             Ok(true)
         }
         Step::RetireEntry { name, at } => {
-            patch_entry(api, &name, json!({"retiresAt": at})).await?;
+            patch_entry(api, &name, None, json!({"retiresAt": at})).await?;
             Ok(true)
         }
         Step::ClearRotation { .. } | Step::RotateKey { .. } | Step::RetireKey { .. } => {
@@ -263,10 +265,13 @@ async fn act(api: &Api, key: &Key, view: &View, step: Step) -> Result<bool, ApiE
     }
 }
 
-/// A JSON merge patch (RFC 7396) of an entry's spec.
-async fn patch_entry(api: &Api, name: &str, patch: Value) -> Result<(), ApiError> {
+/// A JSON merge patch (RFC 7396) of an entry's spec; with `seen`, of this version of it.
+async fn patch_entry(api: &Api, name: &str, seen: Option<String>, patch: Value) -> Result<(), ApiError> {
     api.write("entry's spec", |w| {
         let found = w.entries.get(name).ok_or(ApiError::Gone)?;
+        if seen.is_some() && found.resource_version() != seen {
+            return Err(ApiError::Conflict);
+        }
         let mut spec = serde_json::to_value(&found.spec).expect("JSON");
         merge(&mut spec, &patch);
         let spec: ClientRegistrationSpec = serde_json::from_value(spec).expect("an entry's spec");

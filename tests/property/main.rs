@@ -228,10 +228,20 @@ fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|s| s.parse().ok()).unwrap_or(otherwise)
 }
 
+/// The same cases each time.
 #[test]
 fn converges_and_keeps_its_guarantees() {
-    let seed = number("PROPERTY_SEED", 2026);
-    let cases = u32::try_from(number("PROPERTY_CASES", 5_000)).expect("a number of cases");
+    judge_cases(number("PROPERTY_SEED", 2026), number("PROPERTY_CASES", 5_000));
+}
+
+/// Other cases each time. A failure names the seed: `PROPERTY_SEED` plays it again.
+#[test]
+fn converges_in_cases_never_tried_before() {
+    judge_cases(rand::random(), number("PROPERTY_CASES", 5_000) / 10);
+}
+
+fn judge_cases(seed: u64, cases: u64) {
+    let cases = u32::try_from(cases).expect("a number of cases");
     eprintln!("PROPERTY_SEED={seed} PROPERTY_CASES={cases}");
     let config = ProptestConfig {
         cases,
@@ -247,7 +257,7 @@ fn converges_and_keeps_its_guarantees() {
     });
     if let Err(TestError::Fail(why, (setup, events))) = &result {
         let (_, trace) = play(setup, events, true);
-        panic!("{why}\n{setup:?}\n{events:?}\n{}\nPROPERTY_SEED={seed}", trace.join("\n"));
+        panic!("{why}\n{setup:?}\n{events:?}\n{}\nPROPERTY_SEED={seed} PROPERTY_CASES={cases}", trace.join("\n"));
     }
     result.expect("cases that can be played");
 }
