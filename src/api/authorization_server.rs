@@ -134,7 +134,11 @@ pub struct RequestLimits {
     /// Requests waiting for their answer at any time.
     #[schemars(range(min = 1, max = 1000))]
     pub max_in_flight: u32,
-    /// Longest wait for an answer.
+    /// Longest wait for an answer: from `1s` to `60s`.
+    #[schemars(extend("x-kubernetes-validations" = [{
+        "rule": "duration(self) >= duration('1s') && duration(self) <= duration('60s')",
+        "message": "limits.requestTimeout must be from 1s to 60s",
+    }]))]
     pub request_timeout: Span,
 }
 

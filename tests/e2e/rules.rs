@@ -58,6 +58,12 @@ fn bad_clients() -> Vec<(Value, &'static str)> {
         (json!({"secret": {"name": "s", "keys": {"clientId": "type"}}}), "same name"),
         (json!({"secret": {"name": "Not A Name"}}), "secret.name"),
         (json!({"ttlSecondsAfterFinished": -1}), "ttlSecondsAfterFinished"),
+        // No tenant names a URL: there is no such member.
+        (
+            json!({"authorizationServerRef": {"name": "corp", "url": "https://evil.example"}}),
+            "unknown field \"spec.authorizationServerRef.url\"",
+        ),
+        (json!({"issuer": "https://evil.example"}), "unknown field \"spec.issuer\""),
     ]
 }
 
@@ -107,6 +113,8 @@ fn bad_servers() -> Vec<(Value, &'static str)> {
             "at most one of bearerToken and basicAuth",
         ),
         (json!({"limits": {"maxInFlight": 0}}), "limits.maxInFlight"),
+        (json!({"limits": {"requestTimeout": "999ms"}}), "requestTimeout must be from 1s to 60s"),
+        (json!({"limits": {"requestTimeout": "1m1s"}}), "requestTimeout must be from 1s to 60s"),
         (json!({"accessTokenLifetime": "soon"}), "accessTokenLifetime"),
     ]
 }
