@@ -7,12 +7,31 @@ use crate::{Story, stories};
 
 /// The stories told here.
 pub const STORIES: &[Story] = &stories![
+    the_spec_is_left_as_it_was,
     scopes_change_in_place,
     everything_else_changes_in_place,
     a_change_that_is_refused_changes_nothing,
     an_edit_before_registration_counts,
     an_edit_during_registration_counts,
 ];
+
+/// From the moment that the API server took it until its end: nothing for GitOps to see.
+fn the_spec_is_left_as_it_was(w: &World) {
+    w.client("c", &json!({"workloadRef": {"apiVersion": "batch/v1", "kind": "Job", "name": "work"}}));
+    let before = w.get("oauthclient/c");
+    w.job("work", "forever");
+    w.wait("oauthclient/c", "condition=Ready");
+    let ready = w.get("oauthclient/c");
+    w.finish_job("work");
+    w.wait("oauthclient/c", "condition=Revoked");
+    for after in [ready, w.get("oauthclient/c")] {
+        assert_eq!(after["spec"], before["spec"]);
+        assert_eq!(after["metadata"]["generation"], 1);
+        for name in ["labels", "annotations", "ownerReferences"] {
+            assert_eq!(after["metadata"][name], before["metadata"][name], "{name}");
+        }
+    }
+}
 
 fn scopes_change_in_place(w: &World) {
     w.client("c", &json!({}));

@@ -18,14 +18,23 @@ fn deletion_waits_for_proof(w: &World) {
     w.wait("oauthclient/c", "condition=Ready");
     w.kubectl(&["delete", "oauthclient/c", "--timeout=60s"]);
     assert!(w.live().is_empty());
+    let entry = w.entry("c");
+    assert_eq!(entry["status"]["phase"], "Revoked", "what the deletion waited for: {entry:#}");
+    assert_eq!(entry["status"]["evidence"]["level"], "Proven");
 }
 
 fn torn_off_finalizers_revoke(w: &World) {
     w.client("c", &json!({}));
     w.wait("oauthclient/c", "condition=Ready");
+    // The server is away for as long as it takes to tear them off: the operator cannot be quicker.
+    w.stop_server();
     w.kubectl(&["delete", "oauthclient/c", "--wait=false"]);
-    let _ = w.try_kubectl(&["patch", "oauthclient/c", "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#]);
-    w.until("no client is left at the server", || w.live().is_empty());
+    w.patch("oauthclient/c", &json!({"metadata": {"finalizers": null}}));
+    w.wait_gone("oauthclient/c");
+    w.start_server();
+    w.until("it is proven all the same", || w.entry("c")["status"]["evidence"]["level"] == "Proven");
+    assert!(w.live().is_empty());
+    assert_eq!(w.entries("c").len(), 1);
 }
 
 fn deletion_is_held_no_longer_than_asked(w: &World) {

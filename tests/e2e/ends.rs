@@ -16,9 +16,17 @@ pub const STORIES: &[Story] = &stories![
 ];
 
 fn expiry_revokes(w: &World) {
-    w.client("c", &json!({"lifetime": {"ttl": "4s"}, "ttlSecondsAfterFinished": 0}));
-    w.wait_gone("oauthclient/c");
+    w.client("c", &json!({"lifetime": {"ttl": "10s"}}));
+    w.wait("oauthclient/c", "condition=Ready");
+    w.until_reason("c", "Revoked", "Expired");
     assert!(w.live().is_empty());
+    let entry = w.entry("c");
+    assert_eq!(entry["status"]["end"]["reason"], "Expired");
+    assert_eq!(entry["status"]["evidence"]["level"], "Proven", "{entry:#}");
+    let time = |value: &serde_json::Value| {
+        chrono::DateTime::parse_from_rfc3339(value.as_str().expect("a time")).expect("a time")
+    };
+    assert!(time(&entry["status"]["revokedAt"]) >= time(&entry["spec"]["expiresAt"]), "not before its time");
 }
 
 fn suspension_revokes_and_comes_back(w: &World) {

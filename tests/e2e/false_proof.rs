@@ -59,6 +59,11 @@ fn a_swapped_server_proves_nothing(w: &World) {
     let another = w.another_server();
     w.proxy().point_at(&another.address);
     debt(w, "signing keys");
+    // What is known so far is said with its level, and what it rests on.
+    let evidence = w.entry("c")["status"]["evidence"].clone();
+    assert_eq!(evidence["level"], "Unverifiable", "{evidence:#}");
+    assert!(evidence["statement"].as_str().is_some_and(|s| s.contains("another server")), "{evidence:#}");
+    assert_eq!((&evidence["before"]["answer"]["status"], &evidence["after"]["status"]), (&json!(200), &json!(401)));
     assert_eq!(w.live().len(), 1);
     w.proxy().point_at(&w.server_address());
     paid(w);

@@ -20,6 +20,7 @@ fn an_unknown_server_is_waited_for(w: &World) {
     w.client("c", &json!({"authorizationServerRef": {"name": name}}));
     let says = w.until_reason("c", "Stalled", "UnknownAuthorizationServer");
     assert!(says.contains(&name) && says.contains("kubectl get authorizationservers"), "{says}");
+    w.wait_event("c", "UnknownAuthorizationServer", &name);
     assert!(w.entries("c").is_empty());
     let mut server = w.get(&w.server_name());
     server["metadata"] = json!({"name": name});
@@ -36,6 +37,7 @@ fn a_namespace_is_allowed_by_name_or_label(w: &World) {
     w.client("c", &json!({}));
     let says = w.until_reason("c", "Stalled", "NamespaceNotAllowed");
     assert!(says.contains(&w.namespace) && says.contains("spec.allowedNamespaces"), "{says}");
+    w.wait_event("c", "NamespaceNotAllowed", "spec.allowedNamespaces");
     assert!(w.live().is_empty() && w.entries("c").is_empty());
     w.server(&json!({"allowedNamespaces": {"names": [w.namespace]}}));
     w.wait("oauthclient/c", "condition=Ready");

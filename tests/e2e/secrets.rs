@@ -59,6 +59,14 @@ fn the_secret_holds_all_that_a_workload_needs(w: &World) {
     assert_eq!(labels["app.kubernetes.io/managed-by"], "oauthclient-operator");
     assert_eq!(labels["oauthclient.dev/client"], "c");
     assert_eq!(client["status"]["binding"]["name"], "c-oauth");
+    // Whose work it is stands in the objects themselves.
+    for written in [&object, &w.entry("c")] {
+        let managers = written["metadata"]["managedFields"].as_array().expect("managed fields");
+        assert!(
+            !managers.is_empty() && managers.iter().all(|m| m["manager"] == "oauthclient-operator"),
+            "{managers:?}"
+        );
+    }
     // What reloaders look at changes when the content does, and only then.
     let before = checksum(w, "secret/c-oauth");
     w.patch("oauthclient/c", &json!({"spec": {"purpose": "Another test"}}));
@@ -146,6 +154,7 @@ fn foreign_secret_is_left_alone(w: &World) {
     w.client("c", &json!({}));
     let says = w.until_reason("c", "Stalled", "SecretConflict");
     assert!(says.contains("was not made by this operator"), "{says}");
+    w.wait_event("c", "SecretConflict", "was not made by this operator");
     assert_eq!(w.secret("c-oauth").len(), 1);
     assert!(w.live().is_empty());
     // What stood against it goes away, and it goes on by itself.

@@ -29,7 +29,21 @@ fn job_end_revokes_with_proof(w: &World) {
     assert!(w.token_with(&secret).is_err());
     assert!(!w.exists("secret/c-oauth"));
     let entry = w.entry("c");
-    assert_eq!(entry["status"]["evidence"]["level"], "Proven", "{entry:#}");
+    let evidence = &entry["status"]["evidence"];
+    assert_eq!(evidence["level"], "Proven", "{entry:#}");
+    // What was asked, and what was answered.
+    assert_eq!(evidence["before"]["method"], "Revocation");
+    assert_eq!(evidence["before"]["answer"]["status"], 200);
+    assert_eq!(evidence["deletion"]["status"], 204);
+    for refused in ["after", "neverExisted"] {
+        assert_eq!(
+            (&evidence[refused]["status"], &evidence[refused]["error"]),
+            (&json!(401), &json!("invalid_client"))
+        );
+    }
+    let time = |value: &Value| chrono::DateTime::parse_from_rfc3339(value.as_str().expect("a time")).expect("a time");
+    assert!(time(&evidence["before"]["answer"]["at"]) <= time(&evidence["deletion"]["answeredAt"]), "{evidence:#}");
+    assert!(time(&evidence["deletion"]["answeredAt"]) <= time(&evidence["after"]["at"]), "{evidence:#}");
     assert_eq!(entry["status"]["end"]["reason"], "WorkloadFinished");
     let ready = w.get("oauthclient/c")["status"]["conditions"].as_array().unwrap().iter().any(|c| c["type"] == "Ready");
     assert!(!ready, "an ended client has no Ready");
