@@ -13,8 +13,6 @@ pub use client_registration::*;
 pub use common::*;
 pub use oauth_client::*;
 
-/// API group of all kinds.
-pub const GROUP: &str = "oauthclient.dev";
 /// Keeps an `OAuthClient` until its client is gone from the server.
 pub const CLIENT_FINALIZER: &str = "oauthclient.dev/revocation";
 /// Keeps a ledger entry until its client is gone from the server.

@@ -1,7 +1,5 @@
 //! `OAuthClient`: what a tenant asks for.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -212,7 +210,9 @@ pub struct OAuthClientStatus {
     /// Generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// One word: Pending, Refused, Registering, Ready, Revoking or Revoked.
+    /// One word: Pending (something is waited for), Refused (an edit or an administrator is called for), Registering, Ready,
+    /// Disabled (switched off at the server), Overdue (its time is over by a clock that is not to be believed), Revoking or
+    /// Revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
     /// The most important condition's message.
@@ -254,7 +254,8 @@ pub struct OAuthClientStatus {
     /// The Secret with the credential (Service Binding Specification for Kubernetes: provisioned service).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<Binding>,
-    /// Accepted, Registered, Ready, Stalled, Revoked.
+    /// Accepted, Registered, Ready; Reconciling while a change is not made yet; Stalled when it takes an edit or an
+    /// administrator to go on; Drifted when somebody changed the client at the server; Revoked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -306,6 +307,3 @@ impl OAuthClientSpec {
         self.secret.as_ref().map(|s| s.keys.clone()).unwrap_or_default()
     }
 }
-
-/// Labels and annotations by name.
-pub type StringMap = BTreeMap<String, String>;

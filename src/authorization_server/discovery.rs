@@ -45,10 +45,6 @@ pub struct ServerMetadata {
     pub token_endpoint_auth_methods_supported: Vec<String>,
     /// Grant types.
     pub grant_types_supported: Vec<String>,
-    /// Scopes, where the server lists them; it may have more.
-    pub scopes_supported: Option<Vec<String>>,
-    /// `token_endpoint_auth_signing_alg_values_supported`: how client assertions may be signed.
-    pub client_assertion_algs: Vec<String>,
     /// SHA-256 thumbprints (RFC 7638) of the server's signing keys, sorted: another server of this name has others.
     /// Empty when they could not be read.
     pub key_thumbprints: Vec<String>,
@@ -194,8 +190,6 @@ fn parse(http: &Http, answer: &Answer, issuer: &str) -> Result<ServerMetadata, D
         token_endpoint_auth_methods_supported: names(&document["token_endpoint_auth_methods_supported"])
             .unwrap_or_default(),
         grant_types_supported: names(&document["grant_types_supported"]).unwrap_or_default(),
-        scopes_supported: names(&document["scopes_supported"]),
-        client_assertion_algs: names(&document["token_endpoint_auth_signing_alg_values_supported"]).unwrap_or_default(),
         key_thumbprints: Vec::new(),
     })
 }

@@ -138,15 +138,6 @@ impl ClientKey {
     }
 }
 
-/// The public JWK of a stored PEM, as [`ClientKey::public_jwk`].
-///
-/// # Errors
-///
-/// [`KeyError::NotAKey`].
-pub fn public_jwk_from_pem(private_key_pem: &SecretString) -> Result<Value, KeyError> {
-    Ok(ClientKey::from_pem(private_key_pem)?.public_jwk)
-}
-
 impl Pair {
     fn parse(private_key_pem: &SecretString) -> Result<Self, KeyError> {
         let block = pem::parse(private_key_pem.expose_secret()).map_err(|_| KeyError::NotAKey)?;
@@ -200,7 +191,6 @@ mod tests {
         assert_eq!(again.alg, alg);
         assert_eq!(again.key_id, key.key_id);
         assert_eq!(again.public_jwk, key.public_jwk);
-        assert_eq!(public_jwk_from_pem(&key.private_key_pem).unwrap(), key.public_jwk);
         assert_eq!(key.public_jwk["alg"], alg.as_str());
         assert_eq!(key.public_jwk["kid"], key.key_id);
         assert_eq!(check_public_jwks(&key.public_jwks()), Ok(()));

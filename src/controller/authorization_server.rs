@@ -11,7 +11,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use kube::ResourceExt;
-use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::api::{Api, ListParams, Patch};
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -26,6 +26,7 @@ use crate::api::{
 use crate::authorization_server::discovery::discover;
 use crate::domain::conditions::{self, say};
 use crate::domain::{backoff, names};
+use crate::kubernetes::writer;
 
 /// How often a server that works is looked at again.
 const EVERY: Duration = Duration::from_secs(3600);
@@ -104,14 +105,14 @@ async fn pass(server: &AuthorizationServer, ctx: &Context) -> Result<Action, Err
         if held && entries(ctx, &name).await?.iter().all(|e| !e.is_live()) {
             let left: Vec<_> = server.finalizers().iter().filter(|f| *f != SERVER_FINALIZER).collect();
             let patch = json!({"metadata": {"finalizers": left, "resourceVersion": server.resource_version()}});
-            api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await.map_err(doing("let a server go"))?;
+            api.patch(&name, &writer::patch(), &Patch::Merge(&patch)).await.map_err(doing("let a server go"))?;
         }
         return Ok(Action::await_change());
     }
     if !held {
         let all: Vec<_> = server.finalizers().iter().map(String::as_str).chain([SERVER_FINALIZER]).collect();
         let patch = json!({"metadata": {"finalizers": all, "resourceVersion": server.resource_version()}});
-        api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await.map_err(doing("hold a server"))?;
+        api.patch(&name, &writer::patch(), &Patch::Merge(&patch)).await.map_err(doing("hold a server"))?;
         return Ok(Action::requeue(Duration::ZERO));
     }
     let now = ctx.clock.now();
@@ -122,7 +123,7 @@ async fn pass(server: &AuthorizationServer, ctx: &Context) -> Result<Action, Err
     if asked {
         // Cleared first: what is asked for meanwhile is done once more.
         let patch = json!({"metadata": {"annotations": {SWEEP_ANNOTATION: null}}});
-        api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await.map_err(doing("clear the sweep"))?;
+        api.patch(&name, &writer::patch(), &Patch::Merge(&patch)).await.map_err(doing("clear the sweep"))?;
     }
     let fresh = api.get(&name).await.map_err(doing("read a server"))?;
     let (status, next) = look_at(ctx, &fresh, asked).await?;

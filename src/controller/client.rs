@@ -12,7 +12,7 @@ use kube::api::{Api, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
-use kube::{Resource, ResourceExt};
+use kube::{CustomResourceExt, ResourceExt};
 
 use super::stream::{self, Target};
 use super::watch::{self, Begun, Key};
@@ -93,7 +93,7 @@ async fn pass(namespace: &str, name: &str, ctx: &Context) -> Result<Action, Erro
         if ctx.is_stopping() {
             break;
         }
-        let client = match look(&api, &OAuthClient::plural(&()), name).await {
+        let client = match look(&api, OAuthClient::crd_name(), name).await {
             Look::There(client) => client,
             Look::Gone => return Ok(Action::await_change()),
             Look::Unknown(_) => return Ok(Action::requeue(Duration::from_secs(3))),

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::Stream;
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{Api, PostParams};
+use kube::api::Api;
 use kube::runtime::controller::Action;
 use kube::{Client, Resource};
 
@@ -29,6 +29,7 @@ use crate::kubernetes::clock::Clock;
 use crate::kubernetes::events;
 use crate::kubernetes::scope::Scope;
 use crate::kubernetes::workloads::Kinds;
+use crate::kubernetes::writer;
 use crate::telemetry::{Metrics, Outcome, Watches};
 use servers::Servers;
 
@@ -128,7 +129,7 @@ impl Context {
         let event = events::build(&about.object_ref(&()), warning, reason, note, self.clock.now());
         let namespace = about.metadata.namespace.as_deref().unwrap_or_default();
         let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
-        if let Err(error) = api.create(&PostParams::default(), &event).await {
+        if let Err(error) = api.create(&writer::post(), &event).await {
             tracing::debug!(%error, namespace, reason, "an event was not written");
         }
     }
@@ -179,7 +180,7 @@ async fn write_status<K>(api: &Api<K>, name: &str, changed: &K) -> Result<K, Err
 where
     K: serde::Serialize + serde::de::DeserializeOwned + Clone + std::fmt::Debug,
 {
-    api.replace_status(name, &PostParams::default(), changed).await.map_err(doing("write status"))
+    api.replace_status(name, &writer::post(), changed).await.map_err(doing("write status"))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use futures::StreamExt;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
-use kube::{Resource, ResourceExt};
+use kube::{CustomResourceExt, ResourceExt};
 
 use super::stream::{self, Target};
 use super::watch::{self, Begun, Key};
@@ -82,7 +82,7 @@ async fn reconcile(entry: Arc<ClientRegistration>, ctx: Arc<Context>) -> Result<
 
 async fn pass(name: &str, ctx: &Context) -> Result<Action, Error> {
     // The cache may be old; what is decided on here calls servers.
-    let entry = match look(&ctx.ledger(), &ClientRegistration::plural(&()), name).await {
+    let entry = match look(&ctx.ledger(), ClientRegistration::crd_name(), name).await {
         Look::There(entry) => entry,
         Look::Gone => return Ok(Action::await_change()),
         Look::Unknown(why) => {

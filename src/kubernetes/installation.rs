@@ -1,10 +1,11 @@
 //! The installation's id: made once, kept in the operator's namespace, part of every marker at a server.
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Api, ObjectMeta, PostParams};
+use kube::api::{Api, ObjectMeta};
 use kube::{Client, Error};
 
 use super::look::{Look, is_conflict, look};
+use super::writer;
 
 const NAME: &str = "oauthclient-operator-installation";
 
@@ -22,7 +23,7 @@ pub async fn id(client: &Client, namespace: &str) -> Result<String, Error> {
         data: Some([("id".to_owned(), id.clone())].into()),
         ..ConfigMap::default()
     };
-    match api.create(&PostParams::default(), &made).await {
+    match api.create(&writer::post(), &made).await {
         Ok(_) => Ok(id),
         // Another replica was quicker: its id is the installation's.
         Err(error) if is_conflict(&error) => {

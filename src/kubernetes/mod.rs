@@ -1,4 +1,5 @@
-//! Kubernetes: clock, look-ups that tell *gone* from *not found*, Secrets, workloads. Knows nothing of OAuth.
+//! Kubernetes: clock, look-ups that tell *gone* from *not found*, events, Secrets, workloads. What Secrets hold is OAuth's,
+//! and here is only how it is written down and read; nothing here speaks to an authorization server.
 
 pub mod clock;
 pub mod events;
@@ -8,3 +9,4 @@ pub mod management_secret;
 pub mod scope;
 pub mod tenant_secret;
 pub mod workloads;
+pub mod writer;

@@ -64,7 +64,11 @@ impl Kinds {
             };
         };
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, resource);
-        match look(&api, &resource.plural, &reference.name).await {
+        let named = match resource.group.as_str() {
+            "" => resource.plural.clone(),
+            group => format!("{}.{group}", resource.plural),
+        };
+        match look(&api, &named, &reference.name).await {
             Look::There(found) => Workload::Present {
                 uid: found.uid().unwrap_or_default(),
                 finished: found.data.get("status").and_then(|s| finished(&reference.kind, s)),

@@ -68,8 +68,6 @@ async fn both_forms(#[case] address: &'static str, #[case] issuer: &'static str,
             jwks_uri: Some(server.url("/keys")),
             token_endpoint_auth_methods_supported: vec![],
             grant_types_supported: vec!["client_credentials".into()],
-            scopes_supported: Some(vec!["openid".into()]),
-            client_assertion_algs: vec!["ES256".into()],
             key_thumbprints: vec![KEY_THUMBPRINT.into()],
         }
     );

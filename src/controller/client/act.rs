@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{Api, DeleteParams, ObjectMeta, Patch, Preconditions};
 use serde_json::json;
 
 use super::observe::View;
@@ -17,6 +17,7 @@ use crate::domain::client::Step;
 use crate::domain::{names, request, transition};
 use crate::kubernetes::look::is_conflict;
 use crate::kubernetes::tenant_secret;
+use crate::kubernetes::writer;
 
 /// Does one step; true when nothing more is to be done before something changes.
 pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> {
@@ -49,7 +50,7 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
             entry.spec.end = end;
             entry.spec.rotation = rotation;
             faults::point("before-entry");
-            match ctx.ledger().create(&PostParams::default(), &entry).await {
+            match ctx.ledger().create(&writer::post(), &entry).await {
                 Ok(_) => {}
                 // Made before, by a pass that a cache or a crash made us forget: it is the same entry.
                 Err(error) if is_conflict(&error) => {}
@@ -120,12 +121,12 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
 
 async fn finalizers(api: &Api<OAuthClient>, client: &OAuthClient, all: &[&str]) -> Result<(), Error> {
     let patch = json!({"metadata": {"finalizers": all, "resourceVersion": client.resource_version()}});
-    let done = api.patch(&client.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await;
+    let done = api.patch(&client.name_any(), &writer::patch(), &Patch::Merge(&patch)).await;
     done.map(|_| ()).map_err(doing("change finalizers of an OAuthClient"))
 }
 
 async fn patch_entry(ctx: &Context, name: &str, patch: serde_json::Value) -> Result<(), Error> {
-    let done = ctx.ledger().patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await;
+    let done = ctx.ledger().patch(name, &writer::patch(), &Patch::Merge(&patch)).await;
     done.map(|_| ()).map_err(doing("change a ledger entry"))
 }
 
@@ -151,7 +152,7 @@ async fn clear_rotation(
         ctx.tell(client, true, "RotationUnsupported", why).await;
     }
     let patch = json!({"metadata": {"annotations": {ROTATE_ANNOTATION: null}}});
-    let done = clients.patch(&client.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await;
+    let done = clients.patch(&client.name_any(), &writer::patch(), &Patch::Merge(&patch)).await;
     done.map(|_| ()).map_err(doing("clear the request for a rotation"))
 }
 
@@ -159,7 +160,7 @@ async fn clear_rotation(
 async fn publish(secrets: &Api<Secret>, view: &View) -> Result<(), Error> {
     let Some(wanted) = &view.wanted else { return Ok(()) };
     match &view.found {
-        None => secrets.create(&PostParams::default(), wanted).await.map_err(doing("publish the client's Secret"))?,
+        None => secrets.create(&writer::post(), wanted).await.map_err(doing("publish the client's Secret"))?,
         Some(found) => {
             let mut changed = found.clone();
             changed.data.clone_from(&wanted.data);
@@ -168,10 +169,7 @@ async fn publish(secrets: &Api<Secret>, view: &View) -> Result<(), Error> {
             changed.annotations_mut().extend(wanted.annotations().clone());
             changed.metadata.owner_references.clone_from(&wanted.metadata.owner_references);
             let name = wanted.name_any();
-            secrets
-                .replace(&name, &PostParams::default(), &changed)
-                .await
-                .map_err(doing("put the client's Secret back"))?
+            secrets.replace(&name, &writer::post(), &changed).await.map_err(doing("put the client's Secret back"))?
         }
     };
     Ok(())

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
-use kube::{Resource, ResourceExt};
+use kube::{CustomResourceExt, ResourceExt};
 
 use crate::api::{AuthorizationServer, ClientRegistration, OAuthClient, Phase};
 use crate::authorization_server::keys::ClientKey;
@@ -33,7 +33,7 @@ pub async fn observe(ctx: &Context, client: OAuthClient) -> Option<View> {
     }
     let servers: Api<AuthorizationServer> = Api::all(ctx.client.clone());
     let server_name = &client.spec.authorization_server_ref.name;
-    let server = match look(&servers, &AuthorizationServer::plural(&()), server_name).await {
+    let server = match look(&servers, AuthorizationServer::crd_name(), server_name).await {
         Look::There(server) => Some(server),
         Look::Gone => None,
         Look::Unknown(_) => return None,
@@ -42,7 +42,7 @@ pub async fn observe(ctx: &Context, client: OAuthClient) -> Option<View> {
     let mut entries: Vec<ClientRegistration> = Vec::new();
     let ledger = ctx.ledger();
     for (attempt, name) in entry_names(&client) {
-        match look(&ledger, &ClientRegistration::plural(&()), &name).await {
+        match look(&ledger, ClientRegistration::crd_name(), &name).await {
             Look::There(entry) => entries.push(entry),
             // One that is gone may have a successor.
             Look::Gone if attempt <= known => {}

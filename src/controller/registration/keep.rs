@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, PostParams};
+use kube::api::Api;
 use tokio::time::{Instant, sleep};
 
 use crate::controller::Context;
 use crate::kubernetes::look::is_conflict;
 use crate::kubernetes::management_secret::{self, Stored};
+use crate::kubernetes::writer;
 
 /// How long it is tried; a pass may take twice as long.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -21,7 +22,7 @@ pub async fn new(ctx: &Context, name: &str, stored: &Stored) -> Result<(), kube:
     let secret = management_secret::build(name, stored);
     let start = Instant::now();
     loop {
-        match secrets.create(&PostParams::default(), &secret).await {
+        match secrets.create(&writer::post(), &secret).await {
             Ok(_) => return Ok(()),
             Err(error) if is_conflict(&error) => {
                 let there = secrets.get(name).await.ok().and_then(|s| management_secret::parse(&s));
@@ -37,7 +38,7 @@ pub async fn new(ctx: &Context, name: &str, stored: &Stored) -> Result<(), kube:
 /// Stores a credential before the server hears of it. One that is there already was made by a pass that is forgotten:
 /// the next pass reads it.
 pub async fn prepared(ctx: &Context, name: &str, stored: &Stored) -> Result<(), kube::Error> {
-    secrets(ctx).create(&PostParams::default(), &management_secret::build(name, stored)).await.map(|_| ())
+    secrets(ctx).create(&writer::post(), &management_secret::build(name, stored)).await.map(|_| ())
 }
 
 /// Stores what a change brought: a rotated token is in hand, and the old one is dead.
@@ -46,7 +47,7 @@ pub async fn changed(ctx: &Context, name: &str, stored: &Stored) -> Result<(), k
     let secret = management_secret::build(name, stored);
     let start = Instant::now();
     loop {
-        match secrets.replace(name, &PostParams::default(), &secret).await {
+        match secrets.replace(name, &writer::post(), &secret).await {
             Ok(_) => return Ok(()),
             Err(_) if start.elapsed() < LONGEST => sleep(BETWEEN).await,
             Err(error) => return Err(error),

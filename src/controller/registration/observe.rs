@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::Api;
-use kube::{Resource, ResourceExt};
+use kube::{CustomResourceExt, ResourceExt};
 
 use crate::api::{ClientRegistration, OAuthClient};
 use crate::controller::{Context, proof};
@@ -34,7 +34,7 @@ pub async fn observe(ctx: &Context, entry: ClientRegistration) -> Work {
     // namespace itself and the entry's own deletion still are.
     let watched = ctx.scope.includes(in_namespace);
     let found = if watched {
-        look(&clients, &OAuthClient::plural(&()), &spec.client_ref.name).await
+        look(&clients, OAuthClient::crd_name(), &spec.client_ref.name).await
     } else {
         Look::Unknown("the namespace is not watched".into())
     };

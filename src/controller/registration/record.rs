@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
-use kube::{Resource, ResourceExt};
+use kube::api::{Api, DeleteParams, Patch};
+use kube::{CustomResourceExt, Resource, ResourceExt};
 use serde_json::json;
 
 use super::observe::Work;
@@ -11,6 +11,7 @@ use crate::api::{ClientRegistration, ENTRY_FINALIZER, SECRET_FINALIZER};
 use crate::controller::{Context, Error, doing, write_status};
 use crate::domain::conditions::{self, say};
 use crate::kubernetes::look::is_gone;
+use crate::kubernetes::writer;
 
 /// Writes the status as it stands in `work`, with conditions, and takes over what the API server made of it.
 pub async fn status(ctx: &Context, work: &mut Work, now: DateTime<Utc>) -> Result<(), Error> {
@@ -49,28 +50,28 @@ pub async fn release(ctx: &Context, work: &Work) -> Result<(), Error> {
         gone_is_fine(secrets.delete(name, &DeleteParams::default()).await, "secrets", name)?;
     }
     let entries = ctx.ledger();
-    let plural = ClientRegistration::plural(&());
-    drop_finalizer(&entries, &plural, name, ENTRY_FINALIZER).await?;
+    let resource = ClientRegistration::crd_name();
+    drop_finalizer(&entries, resource, name, ENTRY_FINALIZER).await?;
     if work.entry.metadata.deletion_timestamp.is_none() {
-        gone_is_fine(entries.delete(name, &DeleteParams::default()).await, &plural, name)?;
+        gone_is_fine(entries.delete(name, &DeleteParams::default()).await, resource, name)?;
     }
     Ok(())
 }
 
-fn gone_is_fine<T>(result: Result<T, kube::Error>, plural: &str, name: &str) -> Result<(), Error> {
+fn gone_is_fine<T>(result: Result<T, kube::Error>, resource: &str, name: &str) -> Result<(), Error> {
     match result {
-        Err(error) if !is_gone(&error, plural, name) => Err(doing("delete")(error)),
+        Err(error) if !is_gone(&error, resource, name) => Err(doing("delete")(error)),
         _ => Ok(()),
     }
 }
 
-async fn drop_finalizer<K>(api: &Api<K>, plural: &str, name: &str, finalizer: &str) -> Result<(), Error>
+async fn drop_finalizer<K>(api: &Api<K>, resource: &str, name: &str, finalizer: &str) -> Result<(), Error>
 where
     K: Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
 {
     let found = match api.get(name).await {
         Ok(found) => found,
-        Err(error) if is_gone(&error, plural, name) => return Ok(()),
+        Err(error) if is_gone(&error, resource, name) => return Ok(()),
         Err(error) => return Err(doing("read finalizers")(error)),
     };
     let left: Vec<&String> = found.finalizers().iter().filter(|f| *f != finalizer).collect();
@@ -78,5 +79,5 @@ where
         return Ok(());
     }
     let patch = json!({"metadata": {"finalizers": left, "resourceVersion": found.resource_version()}});
-    gone_is_fine(api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await, plural, name)
+    gone_is_fine(api.patch(name, &writer::patch(), &Patch::Merge(&patch)).await, resource, name)
 }
