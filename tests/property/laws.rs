@@ -244,6 +244,10 @@ pub fn entry_status(
     if let (None, Some(end)) = (&before.end, &after.end) {
         let mut true_ones = ends(world, name);
         true_ones.extend(world.facts.ends.get(name).into_iter().flatten());
+        // Of a client that nobody has the credential of yet.
+        if world.server.probing == super::server::Probing::Nothing && before.registered_at.is_none() {
+            true_ones.insert(EndReason::EvidenceUnobtainable);
+        }
         if !true_ones.contains(&end.reason) {
             world.broken(format!("G6: {called} ends for {:?}, which is not so", end.reason));
         }
