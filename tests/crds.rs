@@ -13,13 +13,13 @@ fn silent(schema: &Value, path: &str, into: &mut Vec<String>) {
     for (name, member) in schema["properties"].as_object().into_iter().flatten() {
         let path = format!("{path}.{name}");
         let said = member["description"].as_str().unwrap_or_default();
-        if said.split_whitespace().count() < 2 {
+        if said.trim().is_empty() {
             into.push(path.clone());
         }
         silent(member, &path, into);
     }
-    for inner in ["items", "additionalProperties"] {
-        silent(&schema[inner], path, into);
+    for inner in ["items", "additionalProperties"].map(|inner| &schema[inner]).into_iter().filter(|i| i.is_object()) {
+        silent(inner, path, into);
     }
 }
 

@@ -196,6 +196,9 @@ fn wants(world: &World, key: &Key, client: &OAuthClient) -> Result<(), String> {
         .end
         .as_ref()
         .is_some_and(|e| matches!(e.reason, EndReason::GrantedTooMuch | EndReason::EvidenceUnobtainable));
+    // It says so also when an administrator has deleted the entry that it was about.
+    let unprovable = world.server.probing == Probing::Nothing
+        && status.conditions.iter().any(|c| c.type_ == "Stalled" && c.reason == "EvidenceUnobtainable");
     let stuck = state.possible_orphan.as_ref().is_some_and(|p| p.unmanageable);
     let debt = newest.is_some_and(|e| e.is_live() && e.state().end.is_some());
     let meddled = world.server.clients.iter().any(|c| c.meddled && newest.is_some_and(|e| e.name_any() == c.entry));
@@ -208,6 +211,7 @@ fn wants(world: &World, key: &Key, client: &OAuthClient) -> Result<(), String> {
         || deleted
         || ended
         || too_much
+        || unprovable
         || stuck
         || debt
         || meddled;
