@@ -86,8 +86,8 @@ pub struct OrphanSweep {
     pub grace: Span,
     /// What becomes of orphans.
     pub action: OrphanAction,
-    /// Revoke does nothing, loudly, while more than this share (percent) of all clients is unclaimed: that is what a
-    /// lost ledger looks like.
+    /// Revoke revokes no orphan, loudly, while more than this share (percent) of all clients is unclaimed: that is what
+    /// a lost ledger looks like.
     #[schemars(range(min = 0, max = 100))]
     pub most_unclaimed_percent: u8,
 }
@@ -225,10 +225,16 @@ pub struct AuthorizationServerStatus {
 pub struct Survey {
     /// When.
     pub at: DateTime<Utc>,
-    /// How many clients carry this installation's marker.
+    /// The installation whose clients were looked for: part of their marker, and of their client_id.
+    #[serde(default)]
+    pub installation: String,
+    /// How many clients carry this installation's marker, without those that were revoked again.
     pub clients: u32,
     /// How many of them no live ledger entry claims.
     pub unclaimed: u32,
+    /// Why orphans are not revoked although they should be: too many are unclaimed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
     /// The oldest of those, at most 50.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub orphans: Vec<Orphan>,

@@ -2,13 +2,12 @@
 
 mod drift;
 mod inspect;
+mod looked;
 mod survey;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch};
@@ -17,14 +16,15 @@ use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::json;
 
+pub use self::looked::Looked;
 use super::stream::{self, Target};
 use super::{Context, Error, again, at, doing, measured, write_status};
 use crate::api::{
     AuthorizationServer, AuthorizationServerStatus, Capabilities, ClientRegistration, SERVER_FINALIZER, SERVER_LABEL,
-    SWEEP_ANNOTATION, ServerEndpoints,
+    SWEEP_ANNOTATION, ServerEndpoints, Survey,
 };
 use crate::authorization_server::discovery::discover;
-use crate::domain::conditions::{self, say};
+use crate::domain::conditions::{self, Say, say};
 use crate::domain::{backoff, names};
 use crate::kubernetes::writer;
 
@@ -34,43 +34,18 @@ const EVERY: Duration = Duration::from_secs(3600);
 const PASS: Duration = Duration::from_secs(60);
 /// How soon one is whose admin API said no.
 const SOON: Duration = Duration::from_secs(30);
-
-/// When each server was looked at, of which generation, and when that is due again: its clients come and go meanwhile.
-#[derive(Default)]
-pub struct Looked(Mutex<HashMap<String, (Version, DateTime<Utc>)>>);
-
-/// UID and generation.
-type Version = (Option<String>, Option<i64>);
-
-impl Looked {
-    fn at(&self, server: &AuthorizationServer, next: DateTime<Utc>) {
-        self.lock().insert(server.name_any(), (version(server), next));
-    }
-
-    /// When it is due again; `None` when it is now.
-    fn due(&self, server: &AuthorizationServer, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let known = self.lock().get(&server.name_any()).cloned().filter(|_| server.status.is_some());
-        known.filter(|(seen, next)| *seen == version(server) && *next > now).map(|(_, next)| next)
-    }
-
-    fn forget(&self, server: &str) {
-        self.lock().remove(server);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Version, DateTime<Utc>)>> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
-fn version(server: &AuthorizationServer) -> Version {
-    (server.uid(), server.metadata.generation)
-}
+/// How soon a sweep goes on for which one pass was too short.
+const AT_ONCE: Duration = Duration::from_secs(1);
+/// What the annotation says while a sweep that was asked for is not done. Whoever asks meanwhile writes something else,
+/// and it is done once more; a process that dies leaves it, and the next one does it.
+const UNDER_WAY: &str = "under-way";
 
 /// Runs the controller until it is told to stop.
 pub async fn run(ctx: Arc<Context>) {
     let told = ctx.clone();
     let target = |resource| Target { controller: "server", resource, namespace: None, needed: true };
     let (store, writer) = reflector::store();
+    ctx.metrics.count_servers(store.clone());
     let servers: Api<AuthorizationServer> = Api::all(ctx.client.clone());
     let any = watcher::Config::default();
     let changes = stream::events(&ctx, &target("authorizationservers"), servers, any).reflect(writer).touched_objects();
@@ -116,24 +91,48 @@ async fn pass(server: &AuthorizationServer, ctx: &Context) -> Result<Action, Err
         return Ok(Action::requeue(Duration::ZERO));
     }
     let now = ctx.clock.now();
-    let asked = server.annotations().contains_key(SWEEP_ANNOTATION);
-    if let Some(next) = ctx.looked.due(server, now).filter(|_| !asked) {
+    let wish = server.annotations().get(SWEEP_ANNOTATION);
+    let owes = ctx.looked.owes(server);
+    let new = wish.is_some_and(|wish| wish != UNDER_WAY || !owes);
+    if let Some(next) = ctx.looked.due(server, now).filter(|_| !new) {
         return Ok(at(Some(next), now));
     }
-    if asked {
-        // Cleared first: what is asked for meanwhile is done once more.
-        let patch = json!({"metadata": {"annotations": {SWEEP_ANNOTATION: null}}});
-        api.patch(&name, &writer::patch(), &Patch::Merge(&patch)).await.map_err(doing("clear the sweep"))?;
+    if wish.is_some_and(|wish| wish != UNDER_WAY) {
+        mark(&api, &name, None, Some(UNDER_WAY)).await?;
     }
+    let asked = wish.is_some() || owes;
     let fresh = api.get(&name).await.map_err(doing("read a server"))?;
-    let (status, next) = look_at(ctx, &fresh, asked).await?;
-    if fresh.status.as_ref() != Some(&status) {
+    let looked = look_at(ctx, &fresh, asked).await?;
+    let now_owes = looked.unfinished || (asked && !looked.inspected);
+    ctx.looked.at(server, now + looked.next, now_owes);
+    if fresh.status.as_ref() != Some(&looked.status) {
         let mut changed = fresh;
-        changed.status = Some(status);
-        write_status(&api, &name, &changed).await?;
+        changed.status = Some(looked.status);
+        if let Err(error) = write_status(&api, &name, &changed).await {
+            // The next pass says it: what is known is not on record.
+            ctx.looked.forget(&name);
+            return Err(error);
+        }
     }
-    ctx.looked.at(server, now + next);
-    Ok(Action::requeue(next))
+    if wish.is_some() && !now_owes {
+        let current = api.get(&name).await.map_err(doing("read a server"))?;
+        if current.annotations().get(SWEEP_ANNOTATION).is_some_and(|wish| wish == UNDER_WAY) {
+            mark(&api, &name, current.resource_version(), None).await?;
+        }
+    }
+    Ok(Action::requeue(looked.next))
+}
+
+/// Sets the annotation that asks for a sweep, or takes it off, where nobody changed the object since this version.
+async fn mark(
+    api: &Api<AuthorizationServer>,
+    name: &str,
+    version: Option<String>,
+    wish: Option<&str>,
+) -> Result<(), Error> {
+    let patch = json!({"metadata": {"resourceVersion": version, "annotations": {SWEEP_ANNOTATION: wish}}});
+    api.patch(name, &writer::patch(), &Patch::Merge(&patch)).await.map_err(doing("mark a sweep"))?;
+    Ok(())
 }
 
 async fn entries(ctx: &Context, server: &str) -> Result<Vec<ClientRegistration>, Error> {
@@ -141,11 +140,18 @@ async fn entries(ctx: &Context, server: &str) -> Result<Vec<ClientRegistration>,
     Ok(ctx.ledger().list(&labelled).await.map_err(doing("list the ledger"))?.items)
 }
 
-async fn look_at(
-    ctx: &Context,
-    server: &AuthorizationServer,
-    asked: bool,
-) -> Result<(AuthorizationServerStatus, Duration), Error> {
+/// What a look at a server came to.
+struct Look {
+    status: AuthorizationServerStatus,
+    /// When the next one is due.
+    next: Duration,
+    /// Whether its clients were looked at, as far as that was due.
+    inspected: bool,
+    /// Whether a sweep is to go on.
+    unfinished: bool,
+}
+
+async fn look_at(ctx: &Context, server: &AuthorizationServer, asked: bool) -> Result<Look, Error> {
     let now = ctx.clock.now();
     let spec = &server.spec;
     let generation = server.metadata.generation;
@@ -155,7 +161,7 @@ async fn look_at(
         Ok(http) => discover(&http, &spec.issuer).await.map_err(|e| (e.reason(), e.to_string())),
         Err(error) => Err(("InvalidTls", error.to_string())),
     };
-    let mut withheld = None;
+    let (mut inspected, mut unfinished) = (false, false);
     let mut status = before.clone();
     status.observed_generation = generation;
     let (ready, next) = match found {
@@ -216,9 +222,10 @@ async fn look_at(
         let known = AuthorizationServer { status: Some(status.clone()), ..server.clone() };
         match inspect::inspect(ctx, &known, now, asked).await {
             Ok(found) => {
+                inspected = true;
                 if let Some(found) = found.survey {
                     status.survey = Some(found.survey);
-                    withheld = found.withheld;
+                    unfinished = found.unfinished;
                 }
                 status.drift_check = found.drift_check.or(status.drift_check);
                 (ready, next)
@@ -231,19 +238,24 @@ async fn look_at(
     // Not all servers at once, nor all installations; never before it is due.
     let jitter = 1.0 + 0.1 * rand::random::<f64>();
     let next = inspect::next(server).map_or(next, |every| every.min(next)).mul_f64(jitter);
+    let next = if unfinished { AT_ONCE } else { next };
     let mut said = vec![ready];
-    if let Some(survey) = status.survey.as_ref().filter(|s| s.unclaimed > 0) {
-        let message = withheld.unwrap_or_else(|| {
-            format!(
-                "{} of {} clients of this installation have no ledger entry; status.survey names the oldest",
-                survey.unclaimed, survey.clients
-            )
-        });
-        said.push(say("Orphans", true, "Unclaimed", message));
-    }
+    said.extend(status.survey.as_ref().and_then(orphans));
     if spec.allow_plain_http {
         said.push(say("PlainHttp", true, "Allowed", "allowPlainHttp is set: credentials may travel unencrypted"));
     }
     status.conditions = conditions::merge(&before.conditions, now, generation, said);
-    Ok((status, next))
+    Ok(Look { status, next, inspected, unfinished })
+}
+
+/// The condition that tells of orphans; none where there are none.
+fn orphans(survey: &Survey) -> Option<Say> {
+    let Survey { clients, unclaimed, stopped, .. } = survey;
+    if let Some(why) = stopped {
+        return Some(say("Orphans", true, "SweepStopped", why));
+    }
+    let message = format!(
+        "{unclaimed} of {clients} clients of this installation have no ledger entry; status.survey names the oldest"
+    );
+    (*unclaimed > 0).then(|| say("Orphans", true, "Unclaimed", message))
 }

@@ -19,12 +19,13 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::Stream;
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::Api;
 use kube::runtime::controller::Action;
 use kube::{Client, Resource};
 
-use crate::api::{ClientRegistration, OAuthClient};
+use crate::api::{AuthorizationServer, ClientRegistration, OAuthClient};
 use crate::kubernetes::clock::Clock;
 use crate::kubernetes::events;
 use crate::kubernetes::scope::Scope;
@@ -126,8 +127,17 @@ impl Context {
     /// Writes an event about an OAuthClient, for a transition and not for a state; failing to is no failure (a
     /// terminating namespace takes none).
     async fn tell(&self, about: &OAuthClient, warning: bool, reason: &str, note: &str) {
-        let event = events::build(&about.object_ref(&()), warning, reason, note, self.clock.now());
-        let namespace = about.metadata.namespace.as_deref().unwrap_or_default();
+        self.write_event(&about.object_ref(&()), warning, reason, note).await;
+    }
+
+    /// As [`Context::tell`], about an AuthorizationServer.
+    async fn tell_of_server(&self, about: &AuthorizationServer, warning: bool, reason: &str, note: &str) {
+        self.write_event(&about.object_ref(&()), warning, reason, note).await;
+    }
+
+    async fn write_event(&self, about: &ObjectReference, warning: bool, reason: &str, note: &str) {
+        let event = events::build(about, warning, reason, note, self.clock.now());
+        let namespace = event.metadata.namespace.as_deref().unwrap_or_default();
         let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
         if let Err(error) = api.create(&writer::post(), &event).await {
             tracing::debug!(%error, namespace, reason, "an event was not written");

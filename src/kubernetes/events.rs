@@ -1,4 +1,4 @@
-//! Events about OAuthClients. Each is an object of its own: they tell of transitions, so there are no series of them.
+//! Events about OAuthClients and AuthorizationServers. Each is an object of its own: they tell of transitions, so there are no series of them.
 //! (kube's recorder would put a second one with the same reason into a series with the first one's words.)
 
 use chrono::{DateTime, Utc};
@@ -15,6 +15,9 @@ const LONGEST_NOTE: usize = 1024;
 /// Of a name of 253 characters, what the time in hexadecimal leaves.
 const LONGEST_NAME: usize = 253 - 17;
 
+/// Where events about objects without a namespace are: the API server takes them nowhere else.
+const NOWHERE: &str = "default";
+
 /// An event about an object, in its namespace.
 pub fn build(about: &ObjectReference, warning: bool, reason: &str, note: &str, now: DateTime<Utc>) -> Event {
     let micros = now.timestamp_micros();
@@ -22,7 +25,7 @@ pub fn build(about: &ObjectReference, warning: bool, reason: &str, note: &str, n
     Event {
         metadata: ObjectMeta {
             name: Some(format!("{name}.{micros:x}")),
-            namespace: about.namespace.clone(),
+            namespace: Some(about.namespace.clone().unwrap_or_else(|| NOWHERE.to_owned())),
             ..ObjectMeta::default()
         },
         regarding: Some(about.clone()),

@@ -17,7 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use self::state::State;
 use super::{Watches, census};
-use crate::api::{ClientRegistration, EvidenceLevel, OAuthClient};
+use crate::api::{AuthorizationServer, ClientRegistration, EvidenceLevel, OAuthClient};
 use crate::authorization_server::http::RequestObserver;
 use crate::kubernetes::clock::Clock;
 use crate::kubernetes::scope::Scope;
@@ -61,6 +61,12 @@ struct Evidence {
     evidence: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Sweep {
+    server: String,
+    why: &'static str,
+}
+
 type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
 
 fn short() -> Histogram {
@@ -95,6 +101,25 @@ impl Outcome {
     }
 }
 
+/// Why a sweep revoked a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Swept {
+    /// No ledger entry claims it.
+    Orphan,
+    /// Its ledger entry says that it is gone.
+    Returned,
+}
+
+impl Swept {
+    /// The word for it in metrics and audit lines.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Orphan => "orphan",
+            Self::Returned => "returned",
+        }
+    }
+}
+
 /// All metrics of the process.
 pub struct Metrics {
     registry: Registry,
@@ -106,6 +131,7 @@ pub struct Metrics {
     end_to_proof: Durations<Evidence>,
     drift_corrections: Family<Server, Counter>,
     open_circuits: Family<Server, Gauge>,
+    swept: Family<Sweep, Counter>,
 }
 
 impl Metrics {
@@ -162,6 +188,12 @@ impl Metrics {
             "1 while an authorization server that failed again and again is left alone, until a single request to it is answered",
             open_circuits.clone(),
         );
+        let swept = Family::<Sweep, Counter>::default();
+        registry.register(
+            "swept_clients",
+            "Clients that the orphan sweep revoked: of no ledger entry (orphan), or of one that says that they are gone (returned)",
+            swept.clone(),
+        );
         registry.register("build", "The operator's version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         registry.register_collector(Box::new(state.clone()));
         Self {
@@ -174,6 +206,7 @@ impl Metrics {
             end_to_proof,
             drift_corrections,
             open_circuits,
+            swept,
         }
     }
 
@@ -194,6 +227,11 @@ impl Metrics {
         self.state.count_entries(store);
     }
 
+    /// Tells the surveys of the AuthorizationServers in this cache from now on.
+    pub fn count_servers(&self, store: Store<AuthorizationServer>) {
+        self.state.count_servers(store);
+    }
+
     /// A pass has ended.
     pub fn passed(&self, controller: &'static str, outcome: Outcome, took: Duration) {
         self.passes.get_or_create(&Pass { controller, result: outcome.as_str() }).inc();
@@ -203,6 +241,11 @@ impl Metrics {
     /// A client that somebody had changed at this server is again as asked for.
     pub fn drift_corrected(&self, server: &str) {
         self.drift_corrections.get_or_create(&Server { server: server.to_owned() }).inc();
+    }
+
+    /// The sweep has revoked a client at this server.
+    pub fn swept(&self, server: &str, why: Swept) {
+        self.swept.get_or_create(&Sweep { server: server.to_owned(), why: why.as_str() }).inc();
     }
 
     /// A client's end is final.

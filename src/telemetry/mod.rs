@@ -11,5 +11,5 @@ mod watches;
 
 pub use census::Census;
 pub use listen::{Observed, routes};
-pub use metrics::{Metrics, Outcome, ServerRequests};
+pub use metrics::{Metrics, Outcome, ServerRequests, Swept};
 pub use watches::{Watch, Watches};

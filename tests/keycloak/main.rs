@@ -1,5 +1,4 @@
-//! Clients in a real Keycloak, by its Admin REST API: their whole life, a crash at every step, what is not ours, and a
-//! sweep for what no ledger entry claims.
+//! Clients in a real Keycloak, by its Admin REST API: their whole life, a crash at every step, what is not ours.
 
 mod drift;
 mod many;
@@ -9,7 +8,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::keycloak::{NAME, Realm};
-use support::{Bed, World};
+use support::{Bed, INSTALLATION, World};
 
 #[test]
 fn clients_live_and_end_in_keycloak() {
@@ -30,7 +29,6 @@ fn clients_live_and_end_in_keycloak() {
         ("whole life", whole_life as fn(&World, &Realm)),
         ("what is refused", refusals),
         ("a client of our id that is not ours", foreign),
-        ("the sweep", sweep),
         ("what somebody changed at the server", drift::drift),
         ("rotation", rotation::rotation),
         ("more than a page of them", many::many),
@@ -104,12 +102,7 @@ fn refusals(w: &World, realm: &Realm) {
 fn id_to_be(w: &World, name: &str) -> String {
     let uid = w.get(&format!("oauthclient/{name}"))["metadata"]["uid"].as_str().expect("a UID").to_owned();
     let entry = oauthclient_operator::domain::names::entry(&uid, 1);
-    format!("oac-{}-{}", installation(w), entry.trim_start_matches("oac-"))
-}
-
-fn installation(w: &World) -> String {
-    let path = "/api/v1/namespaces/oauthclient-system/configmaps/oauthclient-operator-installation";
-    w.read(path).expect("the installation")["data"]["id"].as_str().expect("its id").to_owned()
+    format!("oac-{}-{}", w.installation(INSTALLATION), entry.trim_start_matches("oac-"))
 }
 
 fn foreign(w: &World, realm: &Realm) {
@@ -123,55 +116,6 @@ fn foreign(w: &World, realm: &Realm) {
     assert_eq!(realm.clients(), before, "neither adopted nor changed");
     w.kubectl(&["delete", "oauthclient/taken", "job/later", "--timeout=120s"]);
     assert_eq!(realm.clients(), before, "nor deleted");
-}
-
-fn sweep(w: &World, realm: &Realm) {
-    let left: Vec<String> = realm.client_ids();
-    client(w, "kept", &json!({}));
-    client(w, "gone", &json!({}));
-    w.wait("oauthclient/kept", "condition=Ready");
-    w.wait("oauthclient/gone", "condition=Ready");
-    let of = |name: &str| {
-        let id = w.get(&format!("oauthclient/{name}"))["status"]["clientId"].clone();
-        realm.clients().into_iter().find(|c| c["clientId"] == id).expect("the client")
-    };
-    let (kept, returned) = (of("kept"), of("gone"));
-    w.kubectl(&["delete", "oauthclient/gone", "--timeout=120s"]);
-    let ours = installation(w);
-    let planted = |installation: &str, entry: &str| {
-        let mut client = kept.clone();
-        client.as_object_mut().expect("a client").remove("id");
-        client["clientId"] = json!(format!("oac-{installation}-{entry}"));
-        client["attributes"]["oauthclient.installation"] = json!(installation);
-        client["attributes"]["oauthclient.entry"] = json!(format!("oac-{entry}"));
-        realm.plant(&client);
-        client["clientId"].as_str().expect("an id").to_owned()
-    };
-    // A backup of the server brought it back; an orphan of ours; one of another installation.
-    realm.plant(&returned);
-    let orphan = planted(&ours, "00000000000000000001");
-    let others = planted("ffffffffffffffff", "00000000000000000002");
-    let sweep = || w.kubectl(&["annotate", "authorizationserver", NAME, "oauthclient.dev/sweep=now", "--overwrite"]);
-    sweep();
-    w.until("the client that came back is gone again", || {
-        !realm.client_ids().iter().any(|id| *id == returned["clientId"])
-    });
-    // Half of what there is is unclaimed: more than a fifth is never revoked.
-    let message = w.wait_reason(&format!("authorizationserver/{NAME}"), "Orphans", "True", "Unclaimed");
-    assert!(message.contains("1 of 2 clients are unclaimed"), "{message}");
-    assert!(realm.client_ids().contains(&orphan));
-    let more = json!({"spec": {"orphanSweep": {"mostUnclaimedPercent": 60}}});
-    w.patch(&format!("authorizationserver/{NAME}"), &more);
-    sweep();
-    w.until("the orphan is gone", || !realm.client_ids().contains(&orphan));
-    let kept = kept["clientId"].as_str().expect("an id").to_owned();
-    let mut expected = [left, vec![kept, others]].concat();
-    expected.sort();
-    assert_eq!(realm.client_ids(), expected, "neither what is claimed nor what is not ours was touched");
-    w.until("the annotation cleared itself", || {
-        w.get(&format!("authorizationserver/{NAME}"))["metadata"]["annotations"]["oauthclient.dev/sweep"].is_null()
-    });
-    w.kubectl(&["delete", "oauthclient/kept", "--timeout=120s"]);
 }
 
 /// Steps at which the operator dies once each, on the way to Ready and at the end.

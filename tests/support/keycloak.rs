@@ -127,6 +127,42 @@ impl<'a> Realm<'a> {
         self.clients().into_iter().find(|c| c["clientId"] == client_id).expect("the client")
     }
 
+    /// Gives the operator's service account a role of the realm's client `realm-management`, or takes it away. Tokens
+    /// that it has keep what they had.
+    pub fn set_role(&self, role: &str, given: bool) {
+        let get = |path: &str| self.admin(reqwest::Method::GET, path, None).1;
+        let id_of = |client: &str| text(&get(&format!("/clients?clientId={client}"))[0]["id"]);
+        let (operator, management) = (id_of(self.get("CLIENT_ID")), id_of("realm-management"));
+        let user = text(&get(&format!("/clients/{operator}/service-account-user"))["id"]);
+        let role = get(&format!("/clients/{management}/roles/{role}"));
+        let method = if given { reqwest::Method::POST } else { reqwest::Method::DELETE };
+        let path = format!("/users/{user}/role-mappings/clients/{management}");
+        let (status, body) = self.admin(method, &path, Some(&json!([role])));
+        assert_eq!(status, 204, "{body}");
+    }
+
+    /// Copies the database to a file of the bed, as a backup would; Keycloak is stopped meanwhile.
+    pub fn save(&self, file: &str) {
+        self.testbed("save", file);
+    }
+
+    /// Puts the database back; Keycloak is stopped meanwhile.
+    pub fn restore(&self, file: &str) {
+        self.testbed("restore", file);
+    }
+
+    fn testbed(&self, command: &str, file: &str) {
+        let file = self.bed.dir().join(file);
+        let done = Command::new(root().join("tests/testbed/testbed"))
+            .args(["keycloak", command])
+            .arg(file)
+            .arg("--dir")
+            .arg(self.bed.dir())
+            .env("TESTBED_USE_KUBECONFIG", "0")
+            .status();
+        assert!(done.is_ok_and(|s| s.success()), "testbed keycloak {command}");
+    }
+
     fn admin(&self, method: reqwest::Method, path: &str, body: Option<&Value>) -> (u16, Value) {
         self.runtime.block_on(async {
             let form = [
@@ -150,4 +186,8 @@ impl<'a> Realm<'a> {
             (status, serde_json::from_str(&text).unwrap_or(Value::Null))
         })
     }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
 }

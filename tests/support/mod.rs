@@ -20,6 +20,8 @@ use std::path::Path;
 use std::time::Duration;
 
 pub use bed::Bed;
+pub use operator::{INSTALLATION, Installation};
+pub use process::Running;
 pub use provider::Provider;
 pub use world::World;
 

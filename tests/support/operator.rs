@@ -8,6 +8,19 @@ use serde_json::{Value, json};
 
 use super::Bed;
 
+/// One installation of the operator in a cluster: its namespace and its ServiceAccount there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Installation {
+    /// The namespace.
+    pub namespace: &'static str,
+    /// The ServiceAccount.
+    pub account: &'static str,
+}
+
+/// The one that `deploy/operator.yaml` makes.
+pub const INSTALLATION: Installation =
+    Installation { namespace: "oauthclient-system", account: "oauthclient-operator" };
+
 impl Bed {
     /// Starts the operator, as its ServiceAccount with just its rights.
     pub fn operator(&self, env: &[(&str, &str)]) -> Operator {
@@ -25,8 +38,18 @@ impl Bed {
     }
 
     fn start_operator(&self, api: &str, flags: &[&str], env: &[(&str, &str)]) -> Operator {
-        let token =
-            self.kubectl(&["-n", "oauthclient-system", "create", "token", "oauthclient-operator", "--duration=6h"]);
+        self.start_operator_of(INSTALLATION, api, flags, env)
+    }
+
+    pub(super) fn start_operator_of(
+        &self,
+        installation: Installation,
+        api: &str,
+        flags: &[&str],
+        env: &[(&str, &str)],
+    ) -> Operator {
+        let Installation { namespace, account } = installation;
+        let token = self.kubectl(&["-n", namespace, "create", "token", account, "--duration=6h"]);
         let cluster = json!({"server": api, "certificate-authority": self.get("TESTBED_CA")});
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "operator",
@@ -34,13 +57,13 @@ impl Bed {
             "users": [{"name": "operator", "user": {"token": token.trim()}}],
             "contexts": [{"name": "operator", "context": {"cluster": "bed", "user": "operator"}}],
         });
-        let path = self.dir().join("operator.kubeconfig");
+        let path = self.dir().join(format!("{account}.kubeconfig"));
         std::fs::write(&path, config.to_string()).expect("write a kubeconfig");
-        let log = self.dir().join("operator.log");
+        let log = self.operator_log(installation);
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("open the operator's log");
         let from = file.metadata().map_or(0, |m| usize::try_from(m.len()).expect("a length"));
         let child = Command::new(env!("CARGO_BIN_EXE_oauthclient-operator"))
-            .args(["--listen", "127.0.0.1:0"])
+            .args(["--listen", "127.0.0.1:0", "--namespace", namespace])
             .args(flags)
             .env("OPERATOR_LOG", "info,oauthclient_operator=debug")
             .env("KUBECONFIG", path)
@@ -49,6 +72,15 @@ impl Bed {
             .spawn()
             .expect("start the operator");
         Operator { child, log, from }
+    }
+
+    /// Where an installation's operators log.
+    pub(super) fn operator_log(&self, installation: Installation) -> PathBuf {
+        if installation == INSTALLATION {
+            self.dir().join("operator.log")
+        } else {
+            self.dir().join(format!("{}.log", installation.account))
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::operator::Operator;
+use super::operator::{INSTALLATION, Installation, Operator};
 use super::{Bed, PATIENCE, World};
 
 /// An operator, with what it alone has logged.
@@ -20,8 +20,14 @@ pub struct Running {
 impl Bed {
     /// Starts the operator and waits until it is ready.
     pub fn ready_operator(&self, env: &[(&str, &str)]) -> Running {
-        let from = std::fs::metadata(self.dir().join("operator.log")).map_or(0, |m| m.len());
-        let mut running = Running { operator: self.operator(env), from, address: String::new() };
+        self.ready_operator_of(INSTALLATION, env)
+    }
+
+    /// As [`Bed::ready_operator`], of another installation.
+    pub fn ready_operator_of(&self, installation: Installation, env: &[(&str, &str)]) -> Running {
+        let from = std::fs::metadata(self.operator_log(installation)).map_or(0, |m| m.len());
+        let operator = self.start_operator_of(installation, self.get("TESTBED_KUBE_APISERVER"), &[], env);
+        let mut running = Running { operator, from, address: String::new() };
         wait("the operator listens", || {
             let started = running.lines().into_iter().find(|l| l["fields"]["message"] == "started");
             running.address =

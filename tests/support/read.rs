@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::World;
+use super::{Installation, World};
 
 const OURS: &str = "/apis/oauthclient.dev/v1alpha1";
 
@@ -108,6 +108,20 @@ impl World<'_> {
             let all = list["items"].as_array().expect("items");
             all.iter().any(|e| e["message"].as_str().is_some_and(|m| m.contains(says)))
         });
+    }
+
+    /// Messages of the events about an AuthorizationServer with this reason. They are in the namespace `default`.
+    pub fn server_events(&self, server: &str, reason: &str) -> Vec<String> {
+        let about = format!("fieldSelector=reason%3D{reason}%2CinvolvedObject.name%3D{server}");
+        let list = self.read(&format!("/api/v1/namespaces/default/events?{about}")).expect("events");
+        let all = list["items"].as_array().expect("items").iter();
+        all.map(|e| e["message"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// The id of an installation of the operator in this cluster.
+    pub fn installation(&self, of: Installation) -> String {
+        let path = format!("/api/v1/namespaces/{}/configmaps/oauthclient-operator-installation", of.namespace);
+        self.read(&path).expect("the installation")["data"]["id"].as_str().expect("its id").to_owned()
     }
 
     /// Names of clients that live at the server and that no ledger entry reports: as registered, as being revoked,

@@ -24,7 +24,7 @@ pub async fn inspect(
     now: DateTime<Utc>,
     asked: bool,
 ) -> Result<Inspected, String> {
-    let (surveys, compares) = (survey::due(server, now, asked), drift::due(server, now, asked));
+    let (surveys, compares) = (survey::due(ctx, server, now, asked), drift::due(server, now, asked));
     if !surveys && !compares {
         return Ok(Inspected::default());
     }

@@ -5,12 +5,18 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use kube::ResourceExt;
 use kube::api::ListParams;
+use tokio::time::Instant;
 
-use crate::api::{AuthorizationServer, OrphanSweep, Survey};
+use crate::api::{AuthorizationServer, OrphanAction, OrphanSweep, Survey};
 use crate::authorization_server::{Backend, Listed, Management};
 use crate::controller::Context;
-use crate::domain::survey::{Ledger, Seen, weigh};
+use crate::domain::survey::{Before, Findings, Ledger, Seen, listed as names, weigh};
+use crate::telemetry::Swept;
+
+/// How long one pass revokes; what is left is for the next one, at once.
+const REVOKING: Duration = Duration::from_secs(20);
 
 /// How often surveys are asked for; `None`: only on demand.
 pub fn next(sweep: &OrphanSweep) -> Option<Duration> {
@@ -18,12 +24,12 @@ pub fn next(sweep: &OrphanSweep) -> Option<Duration> {
 }
 
 /// Whether a survey is to be made now.
-pub fn due(server: &AuthorizationServer, now: DateTime<Utc>, asked: bool) -> bool {
+pub fn due(ctx: &Context, server: &AuthorizationServer, now: DateTime<Utc>, asked: bool) -> bool {
     if !server.spec.backend.lists() {
         return false;
     }
     let every = next(&server.spec.orphan_sweep).and_then(|e| TimeDelta::from_std(e).ok());
-    let last = server.status.as_ref().and_then(|s| s.survey.as_ref()).map(|s| s.at);
+    let last = ctx.looked.before(server, &ctx.installation).survey.map(|s| s.at);
     let elapsed = match (last, every) {
         (None, _) => true,
         (Some(last), Some(every)) => now >= last + every,
@@ -36,8 +42,8 @@ pub fn due(server: &AuthorizationServer, now: DateTime<Utc>, asked: bool) -> boo
 pub struct Surveyed {
     /// For the status.
     pub survey: Survey,
-    /// Why orphans that should be revoked are not.
-    pub withheld: Option<String>,
+    /// Whether clients are left that there was no time to revoke.
+    pub unfinished: bool,
 }
 
 /// Weighs a whole list, and revokes what is to go.
@@ -52,23 +58,22 @@ pub async fn survey(
     let seen: Vec<Seen> = listed.iter().map(of).collect();
     // After the list: an entry is written before its client exists.
     let ledger = ledger(ctx).await?;
-    let before = server.status.as_ref().and_then(|s| s.survey.as_ref());
-    let found = weigh(&seen, &ledger, before, &server.spec.orphan_sweep, now);
-    for client in &found.returned {
-        let entry = client.entry.as_deref().unwrap_or_default();
-        revoke(ctx, backend, &client.client_id, entry, "the ledger says that it is gone").await;
+    let before = ctx.looked.before(server, &ctx.installation);
+    let sweep = &server.spec.orphan_sweep;
+    let mut found = weigh(&ctx.installation, &seen, &ledger, &before, sweep, now);
+    tell_found(ctx, server, &found).await;
+    let mut work = Work { ctx, server, backend, until: Instant::now() + REVOKING, unfinished: false };
+    let returned: Vec<_> = found.returned.iter().map(|c| (c.client_id.clone(), c.entry.clone())).collect();
+    let again = work.revoke(&returned, Swept::Returned).await;
+    let orphans: Vec<_> = found.revoke.iter().map(|o| (o.client_id.clone(), o.entry.clone())).collect();
+    let gone = work.revoke(&orphans, Swept::Orphan).await;
+    for id in &gone {
+        found.revoked(id);
     }
-    let mut survey = found.survey;
-    for orphan in &found.revoke {
-        let entry = orphan.entry.as_deref().unwrap_or_default();
-        let gone = revoke(ctx, backend, &orphan.client_id, entry, "no ledger entry claims it").await;
-        if gone {
-            survey.orphans.retain(|o| o.client_id != orphan.client_id);
-            survey.unclaimed -= 1;
-            survey.clients -= 1;
-        }
-    }
-    Ok(Surveyed { survey, withheld: found.withheld })
+    tell_revoked(ctx, server, &again, &gone).await;
+    let sightings = found.orphans.iter().map(|o| (o.client_id.clone(), o.since)).collect();
+    ctx.looked.surveyed(server, Before { survey: Some(found.survey.clone()), sightings });
+    Ok(Surveyed { survey: found.survey, unfinished: work.unfinished })
 }
 
 async fn ledger(ctx: &Context) -> Result<Ledger, String> {
@@ -79,17 +84,70 @@ async fn ledger(ctx: &Context) -> Result<Ledger, String> {
     Ok(Ledger { live: names(true), ended: names(false) })
 }
 
-/// Deletes a client that should not be there; true when it is gone.
-async fn revoke(ctx: &Context, backend: &dyn Backend, client_id: &str, entry: &str, why: &str) -> bool {
-    let management = Management { client_id: client_id.to_owned(), registration: None };
-    match backend.delete(&management, &ctx.installation).await {
-        Ok(_) => {
-            tracing::warn!(target: "audit", action = "orphan-revoked", client_id, entry, why);
-            true
+struct Work<'a> {
+    ctx: &'a Context,
+    server: &'a AuthorizationServer,
+    backend: &'a dyn Backend,
+    until: Instant,
+    unfinished: bool,
+}
+
+impl Work<'_> {
+    /// Deletes clients that should not be there, given with the entries that their markers name; those that are gone.
+    async fn revoke(&mut self, clients: &[(String, Option<String>)], why: Swept) -> Vec<String> {
+        let server = self.server.name_any();
+        let mut gone = Vec::new();
+        for (client_id, entry) in clients {
+            if Instant::now() >= self.until || self.ctx.is_stopping() {
+                self.unfinished = true;
+                break;
+            }
+            let (entry, reason) = (entry.as_deref().unwrap_or_default(), why.as_str());
+            let management = Management { client_id: client_id.clone(), registration: None };
+            match self.backend.delete(&management, &self.ctx.installation).await {
+                Ok(_) => {
+                    tracing::warn!(target: "audit", action = "orphan-revoked", server, client_id, entry, why = reason);
+                    self.ctx.metrics.swept(&server, why);
+                    gone.push(client_id.clone());
+                }
+                Err(error) => {
+                    tracing::warn!(target: "audit", action = "orphan-not-revoked", server, client_id, entry, why = reason, %error);
+                }
+            }
         }
-        Err(error) => {
-            tracing::warn!(target: "audit", action = "orphan-not-revoked", client_id, entry, why, %error);
-            false
-        }
+        gone
+    }
+}
+
+/// What was found, once.
+async fn tell_found(ctx: &Context, server: &AuthorizationServer, found: &Findings) {
+    let sweep = &server.spec.orphan_sweep;
+    if !found.fresh.is_empty() {
+        let then = match sweep.action {
+            OrphanAction::Report => "They are left alone: orphanSweep.action is Report".to_owned(),
+            OrphanAction::Revoke => format!("They are revoked {} after they were first seen", sweep.grace),
+        };
+        let (count, ids) = (found.fresh.len(), names(&found.fresh));
+        let note = format!("{count} clients of this installation have no ledger entry: {ids}. {then}");
+        ctx.tell_of_server(server, true, "OrphansFound", &note).await;
+    }
+    if let Some(why) = found.survey.stopped.as_ref().filter(|_| found.stops) {
+        tracing::error!(server = server.name_any(), why, "the orphan sweep has stopped");
+        ctx.tell_of_server(server, true, "OrphanSweepStopped", why).await;
+    }
+}
+
+/// What was done.
+async fn tell_revoked(ctx: &Context, server: &AuthorizationServer, again: &[String], gone: &[String]) {
+    if !again.is_empty() {
+        let (count, ids) = (again.len(), names(again));
+        let note = format!(
+            "{count} clients that the ledger says are gone were there again, and were revoked again: {ids}. Was the server restored from a backup?"
+        );
+        ctx.tell_of_server(server, true, "RevokedAgain", &note).await;
+    }
+    if !gone.is_empty() {
+        let note = format!("{} clients that no ledger entry claims were revoked: {}", gone.len(), names(gone));
+        ctx.tell_of_server(server, true, "OrphansRevoked", &note).await;
     }
 }

@@ -1,8 +1,10 @@
 //! What is counted when it is asked for, from the controllers' caches and the clock.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use kube::ResourceExt;
 use kube::runtime::reflector::Store;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
@@ -10,7 +12,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
-use crate::api::{ClientRegistration, OAuthClient};
+use crate::api::{AuthorizationServer, ClientRegistration, OAuthClient, Survey};
 use crate::domain::lifetime::clock_is_trusted;
 use crate::kubernetes::clock::Clock;
 use crate::kubernetes::scope::Scope;
@@ -24,6 +26,7 @@ pub struct State {
     watches: Arc<Watches>,
     clients: RwLock<Vec<Store<OAuthClient>>>,
     entries: RwLock<Vec<Store<ClientRegistration>>>,
+    servers: RwLock<Vec<Store<AuthorizationServer>>>,
 }
 
 impl fmt::Debug for State {
@@ -35,7 +38,14 @@ impl fmt::Debug for State {
 impl State {
     /// Without a cache yet.
     pub fn new(clock: Clock, scope: Scope, watches: Arc<Watches>) -> Self {
-        Self { clock, scope, watches, clients: RwLock::default(), entries: RwLock::default() }
+        Self {
+            clock,
+            scope,
+            watches,
+            clients: RwLock::default(),
+            entries: RwLock::default(),
+            servers: RwLock::default(),
+        }
     }
 
     /// Counts what is in this cache too.
@@ -46,6 +56,18 @@ impl State {
     /// Counts what is in this cache too.
     pub fn count_entries(&self, store: Store<ClientRegistration>) {
         self.entries.write().unwrap_or_else(PoisonError::into_inner).push(store);
+    }
+
+    /// Tells what is in this cache too.
+    pub fn count_servers(&self, store: Store<AuthorizationServer>) {
+        self.servers.write().unwrap_or_else(PoisonError::into_inner).push(store);
+    }
+
+    /// The last survey of each server that has had one, by its name.
+    fn surveys(&self) -> BTreeMap<String, Survey> {
+        let stores = self.servers.read().unwrap_or_else(PoisonError::into_inner);
+        let all = stores.iter().flat_map(Store::state);
+        all.filter_map(|s| Some((s.name_any(), s.status.as_ref()?.survey.clone()?))).collect()
     }
 
     fn census(&self) -> Census {
@@ -127,6 +149,30 @@ impl Collector for State {
         gauges.family(
             ("possible_orphans", "Clients that may exist at the server and that the ledger cannot revoke", None),
             by_server(|debt| number(debt.possible_orphans)),
+        )?;
+        let surveys = self.surveys();
+        let by_server = |value: fn(&Survey) -> f64| {
+            surveys.iter().map(move |(server, survey)| ([("server", server.as_str())], value(survey)))
+        };
+        gauges.family(
+            ("orphans", "Clients of this installation that no ledger entry claims, at the last survey", None),
+            by_server(|survey| f64::from(survey.unclaimed)),
+        )?;
+        gauges.family(
+            (
+                "orphan_sweep_stopped",
+                "1 while the sweep revokes no orphan because more than mostUnclaimedPercent of all clients are unclaimed",
+                None,
+            ),
+            by_server(|survey| yes_or_no(survey.stopped.is_some())),
+        )?;
+        gauges.family(
+            (
+                "last_survey_timestamp",
+                "When all clients of this installation were last looked through",
+                Some(&Unit::Seconds),
+            ),
+            by_server(|survey| number(u64::try_from(survey.at.timestamp()).unwrap_or_default())),
         )?;
         gauges.single(
             ("overdue_registrations", "Clients past their lifetime without an end on record", None),

@@ -16,12 +16,42 @@ fn busy() -> Arc<Metrics> {
     let entry = census::tests::entry("corp", &serde_json::json!({"phase": "Revoking"}));
     writer.apply_watcher_event(&kube::runtime::watcher::Event::Apply(entry));
     metrics.count_entries(entries);
+    let (servers, mut writer) = kube::runtime::reflector::store();
+    writer.apply_watcher_event(&kube::runtime::watcher::Event::Apply(surveyed()));
+    metrics.count_servers(servers);
+    metrics.swept("corp", Swept::Orphan);
     metrics.passed("client", Outcome::Ok, Duration::from_millis(3));
     metrics.drift_corrected("corp");
     let requests = ServerRequests { metrics: metrics.clone(), server: "corp".into() };
     requests.observe("register client", "201", Duration::from_millis(30));
     requests.circuit(true);
     metrics
+}
+
+/// A server whose sweep has stopped.
+fn surveyed() -> AuthorizationServer {
+    let survey = serde_json::json!({
+        "at": "2026-01-01T00:00:00Z", "installation": "7f3a", "clients": 3, "unclaimed": 2, "stopped": "too many",
+    });
+    serde_json::from_value(serde_json::json!({
+        "apiVersion": "oauthclient.dev/v1alpha1", "kind": "AuthorizationServer", "metadata": {"name": "corp"},
+        "spec": {"issuer": "https://sso.corp.example", "backend": {"dynamicRegistration": {}}},
+        "status": {"survey": survey},
+    }))
+    .unwrap()
+}
+
+#[test]
+fn surveys_are_told() {
+    let text = busy().text().unwrap();
+    for sample in [
+        r#"oauthclient_orphans{server="corp"} 2.0"#,
+        r#"oauthclient_orphan_sweep_stopped{server="corp"} 1.0"#,
+        r#"oauthclient_last_survey_timestamp_seconds{server="corp"} 1767225600.0"#,
+        r#"oauthclient_swept_clients_total{server="corp",why="orphan"} 1"#,
+    ] {
+        assert!(text.lines().any(|line| line == sample), "{sample} is not in {text}");
+    }
 }
 
 /// Type and help by name, as the text has them.

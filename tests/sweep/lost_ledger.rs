@@ -1,0 +1,56 @@
+//! The ledger is emptied while the operator is down, and the OAuthClients with it: what is at the server is all that is
+//! left. It is not revoked, and that is loud.
+
+use serde_json::json;
+
+use crate::support::keycloak::{NAME, Realm};
+use crate::support::{Bed, World};
+use crate::{SERVER, as_they_are, clients, is, sweep, sweeping};
+
+const SYSTEM: &str = "oauthclient-system";
+
+pub fn lost_ledger(bed: &Bed, w: &World, realm: &Realm) {
+    let operator = bed.ready_operator(&[]);
+    let ids = clients(w, &["lost-0", "lost-1", "lost-2", "lost-3"]);
+    let before = as_they_are(realm, &ids);
+    operator.finish();
+    let all = ["delete", "--all", "--wait=false"];
+    w.kubectl(&[&all[..], &["oauthclients"]].concat());
+    for n in 0..4 {
+        w.patch(&format!("oauthclient/lost-{n}"), &json!({"metadata": {"finalizers": null}}));
+    }
+    bed.kubectl(&[&all[..], &["clientregistrations", "-n", SYSTEM]].concat());
+    let entries = bed.kubectl(&["get", "clientregistrations", "-n", SYSTEM, "-o", "name"]);
+    for entry in entries.lines() {
+        let none = json!({"metadata": {"finalizers": null}}).to_string();
+        bed.kubectl(&["patch", entry, "-n", SYSTEM, "--type=merge", "-p", &none]);
+    }
+    w.until("the ledger is empty", || w.whole_ledger("").is_empty());
+
+    let told = w.server_events(NAME, "OrphanSweepStopped").len();
+    let operator = bed.ready_operator(&[]);
+    sweep(w);
+    let message = w.wait_reason(SERVER, "Orphans", "True", "SweepStopped");
+    assert!(message.contains("4 of 4 clients are unclaimed") && message.contains("lost ledger"), "{message}");
+    sweep(w);
+    assert_eq!(as_they_are(realm, &ids), before, "nothing is revoked");
+    assert_eq!(w.server_events(NAME, "OrphanSweepStopped").len(), told + 1, "one event");
+    assert!(operator.said("ERROR", "the orphan sweep has stopped"));
+    let mine = [r#"server="keycloak""#];
+    w.until("the metrics tell it", || {
+        is(&operator, "oauthclient_orphan_sweep_stopped", &mine, 1) && is(&operator, "oauthclient_orphans", &mine, 4)
+    });
+    assert_eq!(w.condition(SERVER, "Ready")["status"], "True", "it does not keep new clients from being made");
+    operator.finish();
+
+    // A restart forgets nothing of it, and says it no second time.
+    let operator = bed.ready_operator(&[]);
+    sweep(w);
+    assert_eq!(as_they_are(realm, &ids), before);
+    assert_eq!(w.server_events(NAME, "OrphanSweepStopped").len(), told + 1, "one event");
+    // The administrator says that the ledger will not come back.
+    sweeping(w, &json!({"mostUnclaimedPercent": 100}));
+    sweep(w);
+    assert!(realm.clients().is_empty());
+    operator.finish();
+}
