@@ -90,6 +90,14 @@ async fn pass(server: &AuthorizationServer, ctx: &Context) -> Result<Action, Err
         api.patch(&name, &writer::patch(), &Patch::Merge(&patch)).await.map_err(doing("hold a server"))?;
         return Ok(Action::requeue(Duration::ZERO));
     }
+    let current;
+    let server = if server.annotations().contains_key(SWEEP_ANNOTATION) {
+        // What is cached may be older than what this controller wrote last.
+        current = api.get(&name).await.map_err(doing("read a server"))?;
+        &current
+    } else {
+        server
+    };
     let now = ctx.clock.now();
     let wish = server.annotations().get(SWEEP_ANNOTATION);
     let owes = ctx.looked.owes(server);
@@ -103,7 +111,7 @@ async fn pass(server: &AuthorizationServer, ctx: &Context) -> Result<Action, Err
     let asked = wish.is_some() || owes;
     let fresh = api.get(&name).await.map_err(doing("read a server"))?;
     let looked = look_at(ctx, &fresh, asked).await?;
-    let now_owes = looked.unfinished || (asked && !looked.inspected);
+    let now_owes = looked.unfinished || (asked && !looked.inspected && server.spec.backend.lists());
     ctx.looked.at(server, now + looked.next, now_owes);
     if fresh.status.as_ref() != Some(&looked.status) {
         let mut changed = fresh;
@@ -115,22 +123,25 @@ async fn pass(server: &AuthorizationServer, ctx: &Context) -> Result<Action, Err
         }
     }
     if wish.is_some() && !now_owes {
-        let current = api.get(&name).await.map_err(doing("read a server"))?;
-        if current.annotations().get(SWEEP_ANNOTATION).is_some_and(|wish| wish == UNDER_WAY) {
-            mark(&api, &name, current.resource_version(), None).await?;
+        let now = api.get(&name).await.map_err(doing("read a server"))?;
+        if now.annotations().get(SWEEP_ANNOTATION).is_some_and(|wish| wish == UNDER_WAY) {
+            mark(&api, &name, now.resource_version(), None).await?;
         }
     }
     Ok(Action::requeue(looked.next))
 }
 
-/// Sets the annotation that asks for a sweep, or takes it off, where nobody changed the object since this version.
+/// Sets the annotation that asks for a sweep, or takes it off; where a version is given, only if the object has it still.
 async fn mark(
     api: &Api<AuthorizationServer>,
     name: &str,
     version: Option<String>,
     wish: Option<&str>,
 ) -> Result<(), Error> {
-    let patch = json!({"metadata": {"resourceVersion": version, "annotations": {SWEEP_ANNOTATION: wish}}});
+    let mut patch = json!({"metadata": {"annotations": {SWEEP_ANNOTATION: wish}}});
+    if let Some(version) = version {
+        patch["metadata"]["resourceVersion"] = version.into();
+    }
     api.patch(name, &writer::patch(), &Patch::Merge(&patch)).await.map_err(doing("mark a sweep"))?;
     Ok(())
 }

@@ -8,7 +8,8 @@ mod support;
 
 use serde_json::{Value, json};
 use support::keycloak::{NAME, Realm};
-use support::{Bed, INSTALLATION, World};
+use support::operator::INSTALLATION;
+use support::{Bed, World};
 
 #[test]
 fn clients_live_and_end_in_keycloak() {

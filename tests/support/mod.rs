@@ -8,8 +8,8 @@ pub mod credentials;
 pub mod fate;
 pub mod keycloak;
 pub mod leaks;
-mod operator;
-mod process;
+pub mod operator;
+pub mod process;
 mod provider;
 pub mod proxy;
 mod read;
@@ -20,8 +20,6 @@ use std::path::Path;
 use std::time::Duration;
 
 pub use bed::Bed;
-pub use operator::{INSTALLATION, Installation};
-pub use process::Running;
 pub use provider::Provider;
 pub use world::World;
 

@@ -3,7 +3,8 @@
 
 use serde_json::Value;
 
-use super::{Installation, World};
+use super::World;
+use super::operator::Installation;
 
 const OURS: &str = "/apis/oauthclient.dev/v1alpha1";
 

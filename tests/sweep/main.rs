@@ -12,7 +12,9 @@ mod support;
 
 use serde_json::{Value, json};
 use support::keycloak::{NAME, Realm};
-use support::{Bed, INSTALLATION, Running, World};
+use support::operator::INSTALLATION;
+use support::process::Running;
+use support::{Bed, World};
 
 /// The AuthorizationServer, as kubectl names it.
 const SERVER: &str = "authorizationserver/keycloak";

@@ -4,7 +4,9 @@
 use serde_json::{Value, json};
 
 use crate::support::keycloak::{NAME, Realm};
-use crate::support::{Bed, INSTALLATION, Installation, Running, World};
+use crate::support::operator::{INSTALLATION, Installation};
+use crate::support::process::Running;
+use crate::support::{Bed, World};
 use crate::{as_they_are, clients, is, plant, settings, sweeping};
 
 const SECOND: Installation = Installation { namespace: "second-system", account: "second-operator" };
@@ -75,7 +77,9 @@ pub fn neighbours(bed: &Bed, first: &World, realm: &Realm) {
         s.world.kubectl(&["delete", "oauthclients", "--all", "--timeout=120s"]);
     }
     assert!(realm.clients().is_empty());
-    sides.into_iter().for_each(|s| s.operator.finish());
+    for s in sides {
+        s.operator.finish();
+    }
 }
 
 fn relentless() -> Value {

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::support::World;
 use crate::support::keycloak::{NAME, Realm};
-use crate::support::{Running, World};
+use crate::support::process::Running;
 use crate::{SERVER, as_they_are, clients, is, ours, plant, survey, sweep, sweeping};
 
 pub fn planted(w: &World, realm: &Realm, operator: &Running) {
@@ -67,7 +68,9 @@ pub fn planted(w: &World, realm: &Realm, operator: &Running) {
     assert_eq!(realm.client_ids(), expected);
     assert_eq!(as_they_are(realm, &untouched), before, "neither what is claimed nor what is not ours was touched");
     w.kubectl(&["delete", "oauthclients", "--all", "--timeout=120s"]);
-    untouched[kept.len()..].iter().for_each(|id| realm.remove(id));
+    for id in &untouched[kept.len()..] {
+        realm.remove(id);
+    }
     sweeping(w, &json!({"mostUnclaimedPercent": 20}));
 }
 

@@ -1,8 +1,9 @@
 //! A server restored from a backup: clients are there again whose entries say Revoked, and one is not that was made
 //! later.
 
+use crate::support::World;
 use crate::support::keycloak::{NAME, Realm};
-use crate::support::{Running, World};
+use crate::support::process::Running;
 use crate::{as_they_are, clients, id_of, is, sweep};
 
 const GONE: [&str; 3] = ["gone-0", "gone-1", "gone-2"];

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
+use crate::support::World;
 use crate::support::keycloak::Realm;
-use crate::support::{Running, World};
+use crate::support::process::Running;
 use crate::{SERVER, as_they_are, ask, clients, is_done, survey, sweep};
 
 pub fn small_role(w: &World, realm: &Realm, _: &Running) {

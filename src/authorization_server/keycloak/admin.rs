@@ -164,6 +164,9 @@ impl Admin {
     /// is there and the operator's role lets it see clients.
     pub(super) async fn find(&self, client_id: &str, internal_id: &str) -> Result<Lookup, CallError> {
         const READ: &str = "read client";
+        if client_id.is_empty() {
+            return Err(unclear(format!("{READ}: without its id, any client of the realm would be meant")));
+        }
         if let Some(Value::Object(representation)) = self.get(READ, &self.client_url(internal_id)).await? {
             return Ok(Lookup::There { internal_id: internal_id.to_owned(), representation });
         }

@@ -592,6 +592,19 @@ async fn an_empty_list_is_believed_only_to_a_role_that_sees() {
 }
 
 #[tokio::test]
+async fn without_an_installation_or_an_id_nothing_is_ours() {
+    let theirs = found_with(|c| c["attributes"]["oauthclient.installation"] = "".into());
+    let script = Script::start([(TOKEN.into(), token()), (at("GET", ""), theirs)]).await;
+    let backend = backend(&script);
+    assert!(matches!(backend.delete(&managed(), "").await, Err(CallError::Foreign { .. })));
+    // Nothing is sent, so nothing is gone either.
+    let nobody = Management { client_id: String::new(), registration: None };
+    assert!(matches!(backend.delete(&nobody, "7f3a").await, Err(CallError::Inconclusive { .. })));
+    assert!(backend.read(&nobody, "7f3a").await.is_err());
+    script.done();
+}
+
+#[tokio::test]
 async fn a_token_that_is_not_taken_is_replaced_once() {
     let unauthorized = || Reply::json(401, &json!({ "error": "HTTP 401 Unauthorized" }));
     let script = Script::start([
