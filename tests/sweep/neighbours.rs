@@ -73,7 +73,8 @@ pub fn neighbours(bed: &Bed, first: &World, realm: &Realm) {
         assert!(is(&s.operator, "oauthclient_swept_clients_total", &[], 1), "nothing else was swept");
     }
     for s in [&sides[0], &sides[2]] {
-        s.world.token("a-oauth").expect("its credential works");
+        // By the first one: Keycloak's certificate is of its cluster's CA.
+        first.token_with(&s.world.secret("a-oauth")).expect("its credential works");
         s.world.kubectl(&["delete", "oauthclients", "--all", "--timeout=120s"]);
     }
     assert!(realm.clients().is_empty());
