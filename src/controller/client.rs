@@ -21,6 +21,7 @@ use crate::api::{
     AuthorizationServer, CLIENT_NAMESPACE_LABEL, ClientRegistration, MANAGED_BY_LABEL, MANAGER, OAuthClient,
 };
 use crate::domain::client::{Decision, Step, decide};
+use crate::domain::names;
 use crate::domain::transition;
 use crate::kubernetes::look::{Look, look};
 use crate::kubernetes::scope;
@@ -59,13 +60,22 @@ async fn run_in(ctx: Arc<Context>, place: Option<String>) {
         .watches_stream(stream::changes(&ctx, &target("secrets"), secrets, ours), move |secret| {
             by_secret.on(&Key::Secret { namespace: secret.namespace().unwrap_or_default(), name: secret.name_any() })
         })
-        .watches_stream(stream::changes(&ctx, &target("authorizationservers"), servers, any), move |server| {
+        .watches_stream(stream::news(&ctx, &target("authorizationservers"), servers, any, matters), move |server| {
             index.on(&Key::Server(server.name_any()))
         })
         .with_config(Config::default().concurrency(64))
         .run(reconcile, again, ctx.clone())
         .for_each(|_| std::future::ready(()))
         .await;
+}
+
+/// What its clients take from a server: not what was found at the last look through them all, which is written each time.
+fn matters(server: &AuthorizationServer) -> String {
+    let meta = &server.metadata;
+    let status = server.status.as_ref();
+    let ready = status.and_then(|s| s.conditions.iter().find(|c| c.type_ == "Ready"));
+    let known = (status.and_then(|s| s.metadata.as_ref()), status.and_then(|s| s.capabilities.as_ref()));
+    names::hash(&(&meta.uid, meta.generation, meta.deletion_timestamp.is_some(), known, ready))
 }
 
 /// A client hangs on its namespace, server and Secret; on its workload until there is a ledger entry, which then does.

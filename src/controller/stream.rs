@@ -3,6 +3,7 @@
 //! `Controller::watches` would hand failures to the controller, which then holds back the events of all its watches:
 //! one kind that may not be listed would slow down everything.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 
 use futures::{Stream, StreamExt};
@@ -76,4 +77,88 @@ where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     events(ctx, target, api, config).touched_objects()
+}
+
+/// As [`changes`], without those that leave what is taken of an object as it was: a status that is written often, of an
+/// object that many others hang on, would have all of those looked at each time.
+pub fn news<K, T>(
+    ctx: &Context,
+    target: &Target<'_>,
+    api: Api<K>,
+    config: watcher::Config,
+    of: fn(&K) -> T,
+) -> impl Stream<Item = watcher::Result<K>> + use<K, T>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+    T: PartialEq,
+{
+    only_news(events(ctx, target, api, config), of).touched_objects()
+}
+
+fn only_news<K, T>(
+    events: impl Stream<Item = watcher::Result<watcher::Event<K>>>,
+    of: fn(&K) -> T,
+) -> impl Stream<Item = watcher::Result<watcher::Event<K>>>
+where
+    K: Resource<DynamicType = ()>,
+    T: PartialEq,
+{
+    let mut known = HashMap::new();
+    events.filter(move |event| {
+        let new = match event {
+            Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => {
+                let taken = of(object);
+                let name = (object.meta().namespace.clone(), object.meta().name.clone());
+                known.get(&name) != Some(&taken) && {
+                    known.insert(name, taken);
+                    true
+                }
+            }
+            Ok(watcher::Event::Delete(object)) => {
+                known.remove(&(object.meta().namespace.clone(), object.meta().name.clone()));
+                true
+            }
+            _ => true,
+        };
+        std::future::ready(new)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::runtime::watcher::Event::{Apply, Delete, Init, InitApply, InitDone};
+
+    use super::*;
+
+    fn object(name: &str, value: &str) -> ConfigMap {
+        let data = Some([("value".to_owned(), value.to_owned())].into());
+        ConfigMap {
+            data,
+            metadata: kube::api::ObjectMeta { name: Some(name.into()), ..Default::default() },
+            ..Default::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn only_what_is_new_is_told() {
+        let a = |value| object("a", value);
+        let all = [
+            Init,
+            InitApply(a("1")),
+            InitDone,
+            Apply(a("1")),
+            Apply(a("2")),
+            Apply(object("b", "2")),
+            Init,
+            InitApply(a("2")),
+            InitDone,
+            Delete(a("2")),
+            Apply(a("2")),
+        ];
+        let told = only_news(futures::stream::iter(all.map(Ok)), |object| object.data.clone()).touched_objects();
+        let told: Vec<_> = told.map(|o| o.ok().and_then(|o| o.metadata.name)).collect().await;
+        let names: Vec<_> = told.iter().flatten().map(String::as_str).collect();
+        assert_eq!(names, ["a", "a", "b", "a", "a"], "made, changed, another, deleted, made again as it was");
+    }
 }

@@ -33,6 +33,10 @@ pub fn planted(w: &World, realm: &Realm, operator: &Running) {
     sweep(w);
     assert_eq!(survey(w)["orphans"][0]["since"], named["since"], "its age goes on");
     assert_eq!(told("OrphansFound").len(), 1, "the second survey tells nothing new");
+    let passes = || operator.metric("oauthclient_reconciles_total", &[r#"controller="client""#]);
+    let quiet = passes();
+    sweep(w);
+    assert!(passes() <= quiet, "a survey has no client looked at");
 
     // Revoked after the grace.
     sweeping(w, &json!({"action": "Revoke", "grace": "1h"}));
