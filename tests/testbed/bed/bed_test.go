@@ -129,10 +129,12 @@ func TestWhichCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
-		name, kubeconfig, use, want string
-		fails                       bool
+		name, kubeconfig, use, cluster, want string
+		noCluster, fails                     bool
 	}{
-		{name: "none"},
+		{name: "nothing set"},
+		{name: "none", kubeconfig: other, cluster: "none", noCluster: true},
+		{name: "misspelt", cluster: "non", fails: true},
 		{name: "the user's", kubeconfig: other, want: other},
 		{name: "the user's, not wanted", kubeconfig: other, use: "0"},
 		{name: "this bed's, gone", kubeconfig: filepath.Join(dir, "this", "kubeconfig")},
@@ -142,9 +144,10 @@ func TestWhichCluster(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Setenv("KUBECONFIG", c.kubeconfig)
 			t.Setenv("TESTBED_USE_KUBECONFIG", c.use)
+			t.Setenv("TESTBED_CLUSTER", c.cluster)
 			got, err := wantedSettings(filepath.Join(dir, "this"))
-			if got.Kubeconfig != c.want || (err != nil) != c.fails {
-				t.Errorf("got %q, %v", got.Kubeconfig, err)
+			if got.Kubeconfig != c.want || got.NoCluster != c.noCluster || (err != nil) != c.fails {
+				t.Errorf("got %+v, %v", got, err)
 			}
 		})
 	}

@@ -87,7 +87,7 @@ func keepUp(ctx context.Context, dir string, wanted settings, all []*process) er
 // freshBed makes a bed in an empty directory.
 func freshBed(ctx context.Context, dir string, wanted settings) error {
 	begin := time.Now()
-	bin, err := findParts(wanted.Kubeconfig == "")
+	bin, err := findParts(wanted)
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,6 @@ func freshBed(ctx context.Context, dir string, wanted settings) error {
 
 	env := []variable{
 		{"TESTBED_DIR", dir},
-		{"KUBECTL", bin.kubectl},
 		{"TESTBED_CA", filepath.Join(dir, "pki", "ca.crt")},
 		{"TESTBED_CERT", filepath.Join(dir, "pki", "server.crt")},
 		{"TESTBED_KEY", filepath.Join(dir, "pki", "server.key")},
@@ -127,9 +126,12 @@ func freshBed(ctx context.Context, dir string, wanted settings) error {
 		{"TESTBED_NODE_MODULES", bin.nodeModules},
 	}
 	var clusterEnv []variable
-	if wanted.Kubeconfig == "" {
+	switch {
+	case wanted.NoCluster:
+		err = startAlone(ctx, dir, oidc.process)
+	case wanted.Kubeconfig == "":
 		clusterEnv, err = startOwnCluster(ctx, dir, bin, ca, oidc.process)
-	} else {
+	default:
 		clusterEnv, err = useGivenCluster(ctx, dir, bin, wanted.Kubeconfig, oidc.process)
 	}
 	if err != nil {
@@ -152,6 +154,7 @@ func startOwnCluster(ctx context.Context, dir string, bin parts, ca *authority, 
 	}
 	return []variable{
 		{"KUBECONFIG", filepath.Join(dir, "kubeconfig")},
+		{"KUBECTL", bin.kubectl},
 		{"TESTBED_KUBE_APISERVER", c.apiserver},
 		{"TESTBED_AUDIT_LOG", auditLog(dir)},
 	}, nil
@@ -163,14 +166,18 @@ func useGivenCluster(ctx context.Context, dir string, bin parts, kubeconfig stri
 		return nil, err
 	}
 	say("using the cluster %s of KUBECONFIG=%s", apiserver, kubeconfig)
+	return []variable{
+		{"KUBECONFIG", kubeconfig}, {"KUBECTL", bin.kubectl}, {"TESTBED_KUBE_APISERVER", apiserver},
+	}, startAlone(ctx, dir, beside)
+}
+
+// startAlone starts a process beside which the bed starts no cluster.
+func startAlone(ctx context.Context, dir string, p *process) error {
 	client, err := newClient(dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := beside.run(ctx, dir, client); err != nil {
-		return nil, err
-	}
-	return []variable{{"KUBECONFIG", kubeconfig}, {"TESTBED_KUBE_APISERVER", apiserver}}, nil
+	return p.run(ctx, dir, client)
 }
 
 // down ends the processes of a bed and removes its data.

@@ -17,6 +17,8 @@ const marker = ".testbed.json"
 type settings struct {
 	// Kubeconfig of the user's own cluster; empty when the bed has its own.
 	Kubeconfig string `json:"kubeconfig,omitempty"`
+	// NoCluster is for those who want authorization servers alone.
+	NoCluster bool `json:"noCluster,omitempty"`
 }
 
 // openDirectory makes the directory of a bed, or opens it, and locks it until

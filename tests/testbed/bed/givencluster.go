@@ -10,9 +10,16 @@ import (
 	"strings"
 )
 
-// wantedSettings says which cluster the caller wants: the one KUBECONFIG
+// wantedSettings says which cluster the caller wants: none, the one KUBECONFIG
 // names, or one of the bed's own.
 func wantedSettings(dir string) (settings, error) {
+	switch wanted := os.Getenv("TESTBED_CLUSTER"); wanted {
+	case "":
+	case "none":
+		return settings{NoCluster: true}, nil
+	default:
+		return settings{}, fmt.Errorf("TESTBED_CLUSTER=%s: it may be none, or not set", wanted)
+	}
 	value := os.Getenv("KUBECONFIG")
 	if value == "" || os.Getenv("TESTBED_USE_KUBECONFIG") == "0" {
 		return settings{}, nil

@@ -60,7 +60,11 @@ func run(ctx context.Context, args []string) error {
 	case command == "cluster":
 		// For the script, which need not build what is not used.
 		wanted, err := wantedSettings(dir)
-		if err == nil && wanted.Kubeconfig == "" {
+		switch {
+		case err != nil:
+		case wanted.NoCluster:
+			fmt.Println("none")
+		case wanted.Kubeconfig == "":
 			if value := os.Getenv("KUBECONFIG"); value != "" {
 				say("KUBECONFIG=%s is not used", value)
 			}

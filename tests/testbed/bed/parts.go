@@ -10,7 +10,8 @@ import (
 // a bed's processes are kept with the bed.
 type parts struct{ controlplane, kubectl, kwok, node, oidcServer, nodeModules string }
 
-func findParts(ownCluster bool) (p parts, err error) {
+func findParts(wanted settings) (p parts, err error) {
+	ownCluster := !wanted.NoCluster && wanted.Kubeconfig == ""
 	for name, part := range map[string]*string{
 		"BED_CONTROLPLANE": &p.controlplane,
 		"BED_KUBECTL":      &p.kubectl,
@@ -20,6 +21,7 @@ func findParts(ownCluster bool) (p parts, err error) {
 	} {
 		*part = os.Getenv(name)
 		needed := ownCluster || (part != &p.controlplane && part != &p.kwok)
+		needed = needed && !(wanted.NoCluster && part == &p.kubectl)
 		if *part == "" && needed {
 			return p, fmt.Errorf("%s is not set: call this by the script testbed", name)
 		}
