@@ -20,22 +20,7 @@ pub struct Bed {
 impl Bed {
     /// Starts a cluster of its own.
     pub fn up(name: &str) -> Self {
-        let dir = root().join("target").join(format!("testbed-{name}"));
-        let testbed = root().join("tests/testbed/testbed");
-        let done = Command::new(&testbed)
-            .args(["up", "--dir"])
-            .arg(&dir)
-            .env("TESTBED_USE_KUBECONFIG", "0")
-            .status()
-            .expect("run the test bed");
-        assert!(done.success(), "the test bed did not start");
-        let text = std::fs::read_to_string(dir.join("env")).expect("read the bed's env");
-        let env = text
-            .lines()
-            .filter_map(|l| l.split_once('='))
-            .map(|(k, v)| (k.to_owned(), v.trim_matches('\'').to_owned()))
-            .collect();
-        let mut bed = Self { name: name.to_owned(), dir, env, token: String::new() };
+        let mut bed = Self::start(name, &[("TESTBED_USE_KUBECONFIG", "0")]);
         bed.kubectl(&["apply", "-f", &root().join("crds").to_string_lossy()]);
         bed.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
         bed.kubectl(&["apply", "-f", &root().join("deploy").to_string_lossy()]);
@@ -48,10 +33,34 @@ impl Bed {
         let token = bed.kubectl(&["create", "token", reader[1], "--duration=6h"]);
         token.trim().clone_into(&mut bed.token);
         // The garbage collector looks for new kinds every half minute; a restart makes it look now.
-        let done = Command::new(&testbed).args(["restart", "kube-controller-manager", "--dir"]).arg(&bed.dir).status();
+        let testbed = root().join("tests/testbed/testbed");
+        let done = Command::new(testbed).args(["restart", "kube-controller-manager", "--dir"]).arg(&bed.dir).status();
         assert!(done.is_ok_and(|s| s.success()));
         bed.until_clients_are_taken();
         bed
+    }
+
+    /// Starts authorization servers alone: what needs a cluster fails.
+    pub fn without_a_cluster(name: &str) -> Self {
+        Self::start(name, &[("TESTBED_CLUSTER", "none")])
+    }
+
+    fn start(name: &str, settings: &[(&str, &str)]) -> Self {
+        let dir = root().join("target").join(format!("testbed-{name}"));
+        let done = Command::new(root().join("tests/testbed/testbed"))
+            .args(["up", "--dir"])
+            .arg(&dir)
+            .envs(settings.iter().copied())
+            .status()
+            .expect("run the test bed");
+        assert!(done.success(), "the test bed did not start");
+        let text = std::fs::read_to_string(dir.join("env")).expect("read the bed's env");
+        let env = text
+            .lines()
+            .filter_map(|l| l.split_once('='))
+            .map(|(k, v)| (k.to_owned(), v.trim_matches('\'').to_owned()))
+            .collect();
+        Self { name: name.to_owned(), dir, env, token: String::new() }
     }
 
     /// Its folder.

@@ -38,7 +38,8 @@ impl<'a> Realm<'a> {
         Self { bed, env, runtime, http }
     }
 
-    fn get(&self, key: &str) -> &str {
+    /// A value of Keycloak's environment, without the prefix `TESTBED_KEYCLOAK_`.
+    pub fn get(&self, key: &str) -> &str {
         &self.env[&format!("TESTBED_KEYCLOAK_{key}")]
     }
 
@@ -163,7 +164,8 @@ impl<'a> Realm<'a> {
         assert!(done.is_ok_and(|s| s.success()), "testbed keycloak {command}");
     }
 
-    fn admin(&self, method: reqwest::Method, path: &str, body: Option<&Value>) -> (u16, Value) {
+    /// Asks the realm's admin API as the administrator: status and body.
+    pub fn admin(&self, method: reqwest::Method, path: &str, body: Option<&Value>) -> (u16, Value) {
         self.runtime.block_on(async {
             let form = [
                 ("grant_type", "password"),

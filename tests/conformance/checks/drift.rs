@@ -1,0 +1,39 @@
+//! What somebody changes behind the operator's back.
+
+use oauthclient_operator::authorization_server::CallError;
+
+use super::{exactly, set};
+use crate::results::{DRIFT_BY_LIST, DRIFT_BY_READING, DRIFT_CORRECTED, Results};
+use crate::server::{READ, Server, WRITE};
+
+pub fn by_hand(s: &Server, r: &mut Results) {
+    let mut client = s.client();
+    client.management = s.administrator.widen(&client.management);
+    assert_eq!(s.token(&client.credential, WRITE).expect("a wider client").scopes, [WRITE]);
+
+    let listed = s.wire.run(s.backend.list(&s.installation));
+    if s.abilities().lists {
+        let listed = listed.expect("a list");
+        let found = listed.iter().find(|c| c.client_id == client.management.client_id).expect("the client");
+        assert!(set(found.granted.scopes.as_ref()).contains(WRITE), "{found:?}");
+        r.yes(DRIFT_BY_LIST, "");
+    } else {
+        assert!(matches!(listed, Err(CallError::Inconclusive { may_have_acted: false, .. })), "{listed:?}");
+        r.no(DRIFT_BY_LIST, "it has no list; `driftCheck` does nothing here");
+    }
+
+    let present = s.present(&mut client);
+    assert!(set(present.granted.scopes.as_ref()).contains(WRITE), "{present:?}");
+    let on_a_timer =
+        if s.abilities().reading_rotates { "never on a timer: some servers replace the token" } else { "" };
+    r.yes(DRIFT_BY_READING, on_a_timer);
+
+    let asked = client.asked.clone();
+    exactly(&s.change(&mut client, asked).granted, &client.asked);
+    exactly(&s.present(&mut client).granted, &client.asked);
+    assert_eq!(s.token(&client.credential, READ).expect("a token").scopes, [READ]);
+    let more = s.token(&client.credential, WRITE);
+    assert!(more.as_ref().is_err() || !more.unwrap().scopes.contains(&WRITE.to_owned()), "it is as before");
+    r.yes(DRIFT_CORRECTED, "by asking for the same again");
+    s.delete(&client.management).expect("it goes");
+}

@@ -1,0 +1,48 @@
+//! Ends, and what is shown of them.
+
+use oauthclient_operator::authorization_server::{CallError, Found};
+use oauthclient_operator::domain::evidence::{self, Verdict};
+
+use super::words;
+use crate::results::{REVOKES, Results, TELLS_GONE, TOKENS_END};
+use crate::server::{READ, Server};
+
+pub fn revocation(s: &Server, r: &mut Results) {
+    let client = s.client();
+    let live = s.probe(&client.credential);
+    let token = s.token(&client.credential, READ).expect("a token");
+    assert!(s.administrator.is_live(&token), "a good token is told from a bad one");
+    let deleted = s.delete(&client.management).expect("it is deleted");
+    assert!(!deleted.was_gone && deleted.tokens_left.is_none(), "{deleted:?}");
+    assert!(s.administrator.client(&client.management.client_id).is_none());
+    let (after, control) = (s.probe(&client.credential), s.probe(&client.credential.never_existed()));
+    assert_eq!(evidence::verdict(&after, &live, &control), Verdict::RefusedAsUnknown, "{after:?} {control:?}");
+    assert!(s.token(&client.credential, READ).is_err());
+    let seen = format!("deleted with {}; before {}, then {}", deleted.status, words(&live), words(&after));
+    r.yes(REVOKES, format!("{seen}, like a client that never existed"));
+    let left = s.administrator.is_live(&token);
+    r.put(TOKENS_END, !left, if left { "introspection still says active" } else { "introspection says inactive" });
+}
+
+pub fn already_gone(s: &Server, r: &mut Results) {
+    let client = s.client();
+    let live = s.probe(&client.credential);
+    s.delete(&client.management).expect("it is deleted");
+    let again = s.delete(&client.management);
+    let (read, changed) =
+        (s.read(&client.management), s.wire.run(s.backend.update(&client.management, &client.asked, None)));
+    let CallError::Refused(changed) = changed.expect_err("nothing to change") else { panic!("it is a refusal") };
+    if s.abilities().tells_gone {
+        assert!(again.expect("that is fine").was_gone);
+        assert!(matches!(read, Ok(Found::Gone)), "{read:?}");
+        assert_eq!(changed.status, 404);
+        r.yes(TELLS_GONE, "404");
+    } else {
+        let (Err(CallError::Refused(again)), Err(CallError::Refused(read))) = (again, read) else {
+            panic!("they are refusals")
+        };
+        assert_eq!((again.status, read.status, changed.status), (401, 401, 401));
+        r.no(TELLS_GONE, "401, as for a wrong token; the credential shows it");
+    }
+    assert_eq!(s.verdict(&live, &client.credential), Verdict::RefusedAsUnknown);
+}
