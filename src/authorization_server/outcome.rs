@@ -19,6 +19,16 @@ pub(super) enum Effect {
     Unknown,
 }
 
+/// How Hydra says, with 400, that its database turned a transaction away for another one (CockroachDB, PostgreSQL and
+/// SQLite alike). It was rolled back.
+const TURNED_AWAY: &str = "Unable to serialize access due to a concurrent update in another session";
+
+/// Which effect an answer other than 2xx leaves.
+fn effect_of(answer: &Answer) -> Effect {
+    let turned_away = answer.status == 400 && answer.json().is_some_and(|said| said["error"] == TURNED_AWAY);
+    if turned_away { Effect::None } else { effect(answer.status) }
+}
+
 /// Which effect a status leaves.
 #[expect(clippy::match_same_arms, reason = "each arm has a reason of its own")]
 pub(super) fn effect(status: u16) -> Effect {
@@ -63,7 +73,7 @@ pub(super) fn not_registered(
     answer: &Answer,
     secrets: &[SecretString],
 ) -> RegisterError {
-    match effect(answer.status) {
+    match effect_of(answer) {
         Effect::Refused => RegisterError::Refused(answer.refusal(operation, secrets)),
         Effect::None => RegisterError::NoEffect {
             why: format!("{}; nothing was registered, try again later", answered(operation, url, answer, secrets)),
@@ -81,7 +91,7 @@ pub(super) fn not_registered(
 /// A call on an existing client that was answered with other than 2xx.
 pub(super) fn not_done(operation: &'static str, url: &str, answer: &Answer, secrets: &[SecretString]) -> CallError {
     let redirect = (300..400).contains(&answer.status);
-    let may_have_acted = match effect(answer.status) {
+    let may_have_acted = match effect_of(answer) {
         // A redirect says nothing about the client: the address is wrong, or something stands before the server.
         Effect::Refused if redirect => false,
         Effect::Refused => return CallError::Refused(answer.refusal(operation, secrets)),

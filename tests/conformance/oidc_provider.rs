@@ -10,7 +10,7 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use super::checks;
-use super::server::{Administrator, READ, Server, WRITE, connection, random};
+use super::server::{Administrator, READ, Server, WRITE, connection, endpoints, random};
 use super::support::{Bed, Provider};
 use super::wire::{Token, Wire};
 
@@ -23,12 +23,7 @@ pub fn by_registration(bed: &Bed) {
     proxy.point_at(&provider.address);
     let (wire, http) = (Wire::new(&ca), connection(&ca));
     let known = wire.run(discover(&http, &proxy.url)).expect("metadata");
-    let endpoints = ProbeEndpoints {
-        token_endpoint: known.token_endpoint.clone(),
-        revocation_endpoint: known.revocation_endpoint.clone(),
-        introspection_endpoint: known.introspection_endpoint.clone(),
-        issuer: known.issuer.clone(),
-    };
+    let endpoints = endpoints(&known);
     let with = |token: &str| {
         Arc::new(DynamicRegistration {
             http: http.clone(),
@@ -53,6 +48,7 @@ pub fn by_registration(bed: &Bed) {
         http: http.clone(),
         wire: &wire,
         ca,
+        at_once: 4,
         installation: random(),
     });
 }
@@ -82,21 +78,7 @@ impl Administrator for ByHand<'_> {
     }
 
     fn widen(&self, management: &Management) -> Management {
-        let mut management = management.clone();
-        let access = management.registration.as_mut().expect("a token");
-        let with_token = |request: reqwest::RequestBuilder| request.bearer_auth(access.access_token.expose_secret());
-        let (_, mut client) = self.wire.send(with_token(self.wire.client.get(&access.client_uri)));
-        let members = client.as_object_mut().expect("a client");
-        for own in
-            ["registration_access_token", "registration_client_uri", "client_secret_expires_at", "client_id_issued_at"]
-        {
-            members.remove(own);
-        }
-        members["scope"] = format!("{READ} {WRITE}").into();
-        let (status, changed) = self.wire.send(with_token(self.wire.client.put(&access.client_uri).json(&client)));
-        assert_eq!(status, 200, "{changed}");
-        access.access_token = changed["registration_access_token"].as_str().expect("a token").into();
-        management
+        widen_by_token(self.wire, management)
     }
 
     fn plant(&self, _: &str) {
@@ -122,3 +104,22 @@ impl Administrator for ByHand<'_> {
         answer["active"] == true
     }
 }
+
+/// Gives a client more scopes with its own registration access token; the means to manage it then.
+pub fn widen_by_token(wire: &Wire, management: &Management) -> Management {
+    let mut management = management.clone();
+    let access = management.registration.as_mut().expect("a token");
+    let token = access.access_token.expose_secret().to_owned();
+    let (_, mut client) = wire.send(wire.client.get(&access.client_uri).bearer_auth(&token));
+    let members = client.as_object_mut().expect("a client");
+    members.retain(|name, _| !NOT_IN_A_PUT.contains(&name.as_str()));
+    members["scope"] = format!("{READ} {WRITE}").into();
+    let (status, changed) = wire.send(wire.client.put(&access.client_uri).bearer_auth(&token).json(&client));
+    assert_eq!(status, 200, "{changed}");
+    access.access_token = changed["registration_access_token"].as_str().expect("a token").into();
+    management
+}
+
+/// RFC 7592 section 2.2.
+const NOT_IN_A_PUT: [&str; 4] =
+    ["registration_access_token", "registration_client_uri", "client_secret_expires_at", "client_id_issued_at"];

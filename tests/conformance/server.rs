@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oauthclient_operator::api::ProbeRecord;
+use oauthclient_operator::authorization_server::discovery::ServerMetadata;
 use oauthclient_operator::authorization_server::http::{Http, HttpConfig, RequestObserver};
 use oauthclient_operator::authorization_server::keys::{ClientKey, SigningAlg};
 use oauthclient_operator::authorization_server::probe::{Audience, Credential, ProbeEndpoints, ProbeMethod, probe};
@@ -71,6 +72,8 @@ pub struct Server<'a> {
     pub wire: &'a Wire,
     /// The CA of the bed.
     pub ca: String,
+    /// How many requests it bears at once.
+    pub at_once: usize,
     /// Installation that all clients are marked with.
     pub installation: String,
 }
@@ -101,6 +104,16 @@ pub fn connection(ca: &str) -> Http {
     config.limits.burst = 1000;
     config.limits.max_in_flight = 100;
     Http::new(&config, Arc::new(Quiet)).expect("a connection")
+}
+
+/// Where a server is used.
+pub fn endpoints(known: &ServerMetadata) -> ProbeEndpoints {
+    ProbeEndpoints {
+        token_endpoint: known.token_endpoint.clone(),
+        revocation_endpoint: known.revocation_endpoint.clone(),
+        introspection_endpoint: known.introspection_endpoint.clone(),
+        issuer: known.issuer.clone(),
+    }
 }
 
 /// A text that nobody else has.

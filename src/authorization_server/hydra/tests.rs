@@ -53,6 +53,12 @@ fn not_found() -> Reply {
     Reply::json(404, &json!({ "error": "Unable to locate the resource", "error_description": "" }))
 }
 
+/// Of the database, for another transaction at the same time.
+fn turned_away() -> Reply {
+    let told = "Unable to serialize access due to a concurrent update in another session";
+    Reply::json(400, &json!({ "error": told, "error_description": "" }))
+}
+
 fn conflict() -> Reply {
     let told = "Unable to insert or update resource because a resource with that value exists already";
     Reply::json(409, &json!({ "error": told, "error_description": "" }))
@@ -189,6 +195,7 @@ async fn what_hydra_takes_and_cannot_do_is_refused_before_anything_is_sent(
 #[case::failed(Reply::json(500, &json!({ "error": "error", "error_description": "The error is unrecognizable" })), "unknown")]
 #[case::page(Reply::typed(200, "text/html", "<html>Log in"), "unknown")]
 #[case::too_many(Reply::empty(429), "none")]
+#[case::turned_away(turned_away(), "none")]
 #[tokio::test]
 async fn registrations_that_fail(#[case] reply: Reply, #[case] effect: &str) {
     let script = Script::start([(CREATE, reply)]).await;
@@ -299,6 +306,7 @@ async fn deleting() {
 #[case::shut(vec![(GET, Reply::empty(401))])]
 #[case::failed(vec![(GET, Reply::empty(500))])]
 #[case::nothing(vec![(GET, Reply::empty(200))])]
+#[case::turned_away(vec![(GET, found()), (REMOVE, turned_away())])]
 #[tokio::test]
 async fn what_is_not_gone(#[case] exchanges: Vec<(&'static str, Reply)>) {
     let script = Script::start(exchanges).await;

@@ -73,7 +73,7 @@ pub fn list(s: &Server, r: &mut Results) {
     let chosen: Vec<Chosen> = asked.iter().map(|a| s.choose(a).expect("an id")).collect();
     s.wire.run(async {
         let all = asked.iter().zip(&chosen).map(|(asked, chosen)| s.backend.register(asked, Some(chosen)));
-        let outcomes: Vec<_> = futures::stream::iter(all).buffer_unordered(4).collect().await;
+        let outcomes: Vec<_> = futures::stream::iter(all).buffer_unordered(s.at_once).collect().await;
         for outcome in outcomes {
             outcome.expect("a client");
         }
@@ -89,7 +89,7 @@ pub fn list(s: &Server, r: &mut Results) {
     s.wire.run(async {
         let all = chosen.iter().map(|c| Management { client_id: c.client_id.clone(), registration: None });
         let all = all.map(|m| async { s.backend.delete(&{ m }, &installation).await.map(|d| d.was_gone) });
-        let outcomes: Vec<_> = futures::stream::iter(all).buffer_unordered(4).collect().await;
+        let outcomes: Vec<_> = futures::stream::iter(all).buffer_unordered(s.at_once).collect().await;
         assert!(outcomes.into_iter().all(|gone| !gone.expect("it goes")));
     });
     assert_eq!(list(&installation).expect("an empty list"), []);
