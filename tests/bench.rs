@@ -28,7 +28,8 @@ fn one_black_holed_server_delays_no_client_of_another() {
         let hole = w.another_server_behind(&proxy);
         w.authorization_server("hole", &json!({"issuer": hole.issuer, "limits": {"requestTimeout": "30s"}}));
         w.wait("authorizationserver/hole", "condition=Ready");
-        drop(median(&w, "warm", rounds / 4));
+        let warm = median(&w, "warm", rounds / 4);
+        eprintln!("bench: warmed up: {warm:.0?}");
         let alone = median(&w, "alone", rounds);
         let held = proxy.lie(|_| true, Lie::Held);
         let names: Vec<String> = (0..WAITING).map(|n| format!("waits{n}")).collect();

@@ -73,7 +73,7 @@ pub(super) async fn ask_with_key(
     work: &Work,
     private_key: &SecretString,
 ) -> Result<(ProbeRecord, ProbeRecord, Acceptance), NoAnswer> {
-    let not_asked = |why: String| NoAnswer { why, taken: false };
+    let not_asked = |why: String| NoAnswer { why, taken: false, useless: false };
     let accepted = work.observed.status.acceptance.clone().ok_or_else(|| not_asked("no probe is known".to_owned()))?;
     let method = ProbeMethod::parse(&accepted.method).ok_or_else(|| not_asked("no probe is known".to_owned()))?;
     let stored = work.stored.as_ref().ok_or_else(|| not_asked("there is no key to try".to_owned()))?;
