@@ -100,17 +100,25 @@ fn one_that_never_answers_delays_no_other(w: &World) {
     // More than there are workers.
     let stuck: Vec<String> = (0..STUCK).map(|n| format!("stuck-{n}")).collect();
     w.clients(&stuck, &json!({"authorizationServerRef": {"name": name}}));
-    w.until("the black hole has taken what it is sent at a time", || held.matched() >= 2);
-    w.until("all of them wait", || w.ledger().len() == STUCK);
-    let first: Vec<_> = hole.calls(|_| true).into_iter().rev().take(2).map(|c| c.at).collect();
-    w.client("c", &json!({}));
-    w.wait("oauthclient/c", "condition=Ready");
-    w.kubectl(&["delete", "oauthclient/c", "--timeout=60s"]);
-    assert!(w.live().is_empty(), "ended, too, while the other server hangs");
-    // Had another's turn come only when one of these was given up, there would be more by now.
-    let oldest = first.iter().map(std::time::Instant::elapsed).max().expect("a request");
-    assert_eq!(held.matched(), 2, "the first requests are not unanswered any more, after {oldest:?}: nothing is shown");
-    assert_eq!(hole.in_flight(), 2);
+    w.until("all of them wait", || {
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        w.ledger().len() == STUCK
+    });
+    // A whole life of another client between two times that the black hole's requests are given up: nobody waited for that.
+    // A machine may be so slow that none fits in; then another is tried.
+    let shown = (0..5).any(|n| {
+        let before = held.matched();
+        w.until("the black hole has just taken what it is sent at a time", || held.matched() >= before.max(1) + 1);
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        let (name, taken) = (format!("c{n}"), held.matched());
+        w.client(&name, &json!({}));
+        w.wait(&format!("oauthclient/{name}"), "condition=Ready");
+        w.kubectl(&["delete", &format!("oauthclient/{name}"), "--timeout=60s"]);
+        assert!(w.live().is_empty(), "ended, too, while the other server hangs");
+        eprintln!("e2e: {taken} requests taken by a server that hangs, {} after another client's life", held.matched());
+        held.matched() == taken && hole.in_flight() >= 2
+    });
+    assert!(shown, "no client got through before a server that hangs was given up on");
     assert!(
         w.kubectl(&["get", "oauthclients", "-o", "jsonpath={.items[*].status.state}"]).split(' ').all(|s| s != "Ready")
     );

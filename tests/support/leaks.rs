@@ -124,9 +124,7 @@ impl Collector {
         eprintln!("leaks: looking for {} secret values in {} kB", secrets.len(), public.len() / 1000);
         let enough = secrets.len() > 10 && public.len() > 100_000;
         assert!(enough || !whole, "the leak test has something to look for, and where");
-        let found: Vec<usize> = secrets.iter().filter_map(|s| public.find(s.as_str())).collect();
-        let around = |at: &usize| public[..*at].chars().rev().take(200).collect::<Vec<_>>().into_iter().rev().collect();
-        let before: Vec<String> = found.iter().map(around).collect();
+        let before = found_after(bed, &secrets, &public);
         assert!(found.is_empty(), "secret values are outside of Secrets, after: {before:#?}");
     }
 
@@ -147,6 +145,25 @@ impl Collector {
         self.thread.join().expect("a collector");
         std::mem::take(&mut *self.seen.lock().expect("no panic in here"))
     }
+}
+
+/// What stands before each of these values in a text, where it is in it. By grep: hundreds of values in hundreds of
+/// megabytes.
+fn found_after(bed: &Bed, secrets: &BTreeSet<String>, public: &str) -> Vec<String> {
+    let (values, text) = (bed.scratch("leaks.values"), bed.scratch("leaks.text"));
+    let lines: Vec<&str> = secrets.iter().map(String::as_str).collect();
+    std::fs::write(&values, lines.join("\n")).expect("write the values");
+    std::fs::write(&text, public).expect("write the text");
+    let grep = Command::new("grep").args(["-F", "-o", "-b", "-a", "-f", &values, &text]).env("LC_ALL", "C").output();
+    let grep = grep.expect("run grep");
+    for file in [values, text] {
+        std::fs::remove_file(file).expect("remove a file");
+    }
+    assert!(matches!(grep.status.code(), Some(0 | 1)), "{}", String::from_utf8_lossy(&grep.stderr));
+    let found = String::from_utf8_lossy(&grep.stdout).into_owned();
+    let places = found.lines().filter_map(|l| l.split(':').next()?.parse::<usize>().ok());
+    let before = places.map(|at| String::from_utf8_lossy(&public.as_bytes()[at.saturating_sub(200)..at]).into_owned());
+    before.take(20).collect()
 }
 
 /// Values that are no public ones, plain and in base64, of the Secrets that the operator makes and of those that it is
