@@ -125,7 +125,7 @@ impl Collector {
         let enough = secrets.len() > 10 && public.len() > 100_000;
         assert!(enough || !whole, "the leak test has something to look for, and where");
         let before = found_after(bed, &secrets, &public);
-        assert!(found.is_empty(), "secret values are outside of Secrets, after: {before:#?}");
+        assert!(before.is_empty(), "secret values are outside of Secrets, after: {before:#?}");
     }
 
     /// As [`Collector::nothing_leaked`], where the API server was there all the time: then the watch must have lasted, since
