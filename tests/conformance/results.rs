@@ -8,12 +8,13 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 /// All that is asked of every server, in the document's order.
-pub const ABILITIES: [&str; 25] = [
+pub const ABILITIES: [&str; 26] = [
     REGISTERS,
     METHODS,
     CHOOSES_ID,
     NEEDS_CREDENTIAL,
     UNKNOWN_SCOPE,
+    OPENID,
     KEEPS_OWNER,
     TOKEN_LIFETIME,
     PROVES,
@@ -41,6 +42,7 @@ pub const METHODS: &str = "every authentication method";
 pub const CHOOSES_ID: &str = "the caller chooses the id; a client of that id that is not ours is left alone";
 pub const NEEDS_CREDENTIAL: &str = "registering takes a credential";
 pub const UNKNOWN_SCOPE: &str = "an unknown scope is refused";
+pub const OPENID: &str = "the scope `openid` may be among those asked for";
 pub const KEEPS_OWNER: &str = "owner, purpose and object are kept with the client";
 pub const TOKEN_LIFETIME: &str = "a lifetime of tokens for one client";
 pub const PROVES: &str = "a live credential is told from one that never existed";

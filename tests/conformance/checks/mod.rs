@@ -26,6 +26,7 @@ pub fn all(s: &Server) {
         registering::every_method,
         registering::credential,
         registering::unknown_scope,
+        registering::openid,
         registering::owner,
         registering::lifetime,
         marks::foreign,

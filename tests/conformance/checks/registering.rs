@@ -8,7 +8,9 @@ use oauthclient_operator::authorization_server::{ClientMetadata, RegisterError};
 use oauthclient_operator::domain::evidence::Verdict;
 
 use super::exactly;
-use crate::results::{KEEPS_OWNER, METHODS, NEEDS_CREDENTIAL, REGISTERS, Results, TOKEN_LIFETIME, UNKNOWN_SCOPE};
+use crate::results::{
+    KEEPS_OWNER, METHODS, NEEDS_CREDENTIAL, OPENID, REGISTERS, Results, TOKEN_LIFETIME, UNKNOWN_SCOPE,
+};
 use crate::server::{READ, Server, WRITE};
 
 pub fn exactly_what_was_asked(s: &Server, r: &mut Results) {
@@ -48,7 +50,6 @@ pub fn every_method(s: &Server, r: &mut Results) {
     for method in ["client_secret_post", "none"] {
         let users = ClientMetadata {
             token_endpoint_auth_method: method.into(),
-            scopes: vec!["openid".into(), READ.into()],
             grant_types: vec!["authorization_code".into(), "refresh_token".into()],
             redirect_uris: vec!["https://app.example/cb".into()],
             ..s.wanted()
@@ -92,6 +93,27 @@ pub fn unknown_scope(s: &Server, r: &mut Results) {
             s.delete(&registered.management).expect("it goes");
             r.no(UNKNOWN_SCOPE, "the server knows no list of scopes");
         }
+    }
+}
+
+pub fn openid(s: &Server, r: &mut Results) {
+    let asked = ClientMetadata {
+        scopes: vec!["openid".into(), READ.into()],
+        grant_types: vec!["authorization_code".into()],
+        redirect_uris: vec!["https://app.example/cb".into()],
+        ..s.wanted()
+    };
+    match s.register(&asked, s.choose(&asked).as_ref()) {
+        Ok(registered) => {
+            exactly(&registered.granted, &asked);
+            s.delete(&registered.management).expect("it goes");
+            r.yes(OPENID, "granted");
+        }
+        Err(RegisterError::Refused(refusal)) => {
+            assert!(s.administrator.named(&asked.client_name).is_empty());
+            r.no(OPENID, format!("refused with {}", refusal.status));
+        }
+        Err(error) => panic!("{error:?}"),
     }
 }
 
