@@ -14,7 +14,8 @@ pub const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jw
 /// How long an assertion is good.
 pub const LIFETIME: TimeDelta = TimeDelta::seconds(60);
 
-/// Makes and signs an assertion of the client for one audience, good from `now` for 60 seconds, to be used once.
+/// Makes and signs an assertion of the client for one audience, good from `now` for 60 seconds, to be used once. A key
+/// whose id is empty is not named in it.
 ///
 /// # Errors
 ///
@@ -25,7 +26,10 @@ pub fn client_assertion(
     key: &ClientKey,
     now: DateTime<Utc>,
 ) -> Result<SecretString, KeyError> {
-    let header = json!({ "typ": "JWT", "alg": key.alg.as_str(), "kid": key.key_id });
+    let mut header = json!({ "typ": "JWT", "alg": key.alg.as_str() });
+    if !key.key_id.is_empty() {
+        header["kid"] = key.key_id.clone().into();
+    }
     let claims = json!({
         "iss": client_id,
         "sub": client_id,
@@ -78,6 +82,10 @@ mod tests {
         assert_eq!(claims["aud"], "https://sso.example/token");
         assert_eq!((&claims["iat"], &claims["exp"]), (&json!(1_800_000_000), &json!(1_800_000_060)));
         assert_eq!(decode_header(assertion.expose_secret()).unwrap().kid, Some(key.key_id.clone()));
+        let nameless = ClientKey { key_id: String::new(), ..key.clone() };
+        let assertion =
+            client_assertion("client-1", "https://sso.example/token", &nameless, at(1_800_000_000)).unwrap();
+        assert_eq!(decode_header(assertion.expose_secret()).unwrap().kid, None);
 
         assert!(verified(&assertion, &key.public_jwk, algorithm, "https://sso.example").is_err());
         let other = ClientKey::generate(alg).unwrap();

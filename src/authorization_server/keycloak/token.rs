@@ -66,7 +66,19 @@ struct Held {
 #[derive(Default)]
 struct State {
     held: Option<Held>,
+    name: Name,
     refused: Option<(String, Instant)>,
+}
+
+/// How the operator's key is called in its assertions. Whoever registered its public key may have called it anything,
+/// and Keycloak refuses a name that it does not know; without one it takes a key of the algorithm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Name {
+    /// Its thumbprint, which tells it from the next one while both are registered.
+    #[default]
+    Thumbprint,
+    /// Nothing.
+    None,
 }
 
 /// Gets tokens and keeps one. Those who need one at the same time wait for the same request.
@@ -107,10 +119,16 @@ impl Tokens {
             return Err(nothing_done(why.clone(), Some(*until - Instant::now())));
         }
         state.held = None;
-        match self.ask(http, now).await {
+        let mut name = state.name;
+        let mut answer = self.ask(http, now, name).await;
+        if matches!((&answer, &self.credential), (Err(Failed::Refused(_)), AdminCredential::PrivateKeyJwt { .. })) {
+            name = if name == Name::None { Name::Thumbprint } else { Name::None };
+            answer = self.ask(http, now, name).await;
+        }
+        match answer {
             Ok(held) => {
                 let token = held.token.clone();
-                *state = State { held: Some(held), refused: None };
+                *state = State { held: Some(held), refused: None, name };
                 Ok(token)
             }
             Err(Failed::Refused(why)) => {
@@ -121,9 +139,9 @@ impl Tokens {
         }
     }
 
-    async fn ask(&self, http: &Http, now: DateTime<Utc>) -> Result<Held, Failed> {
+    async fn ask(&self, http: &Http, now: DateTime<Utc>, name: Name) -> Result<Held, Failed> {
         let url = self.endpoint.as_str();
-        let (call, secrets) = self.request(now).map_err(|why| Failed::Other(nothing_done(why, None)))?;
+        let (call, secrets) = self.request(now, name).map_err(|why| Failed::Other(nothing_done(why, None)))?;
         let asked = Instant::now();
         let answer = match http.send(call).await.map_err(CallError::from) {
             // What was wanted did not even begin.
@@ -161,7 +179,7 @@ impl Tokens {
         Ok(Held { token: token.to_owned().into(), until: asked + useful_for(&members["expires_in"]) })
     }
 
-    fn request(&self, now: DateTime<Utc>) -> Result<(Call<'_>, Vec<SecretString>), String> {
+    fn request(&self, now: DateTime<Utc>, name: Name) -> Result<(Call<'_>, Vec<SecretString>), String> {
         let mut call = Call::new(OPERATION, Method::POST, &self.endpoint);
         call.harmless = true;
         let mut form = form_urlencoded::Serializer::new(String::new());
@@ -172,8 +190,12 @@ impl Tokens {
                 vec![secret.clone()]
             }
             AdminCredential::PrivateKeyJwt { client_id, key } => {
+                let named = |key: ClientKey| match name {
+                    Name::Thumbprint => key,
+                    Name::None => ClientKey { key_id: String::new(), ..key },
+                };
                 let assertion = ClientKey::from_pem(key)
-                    .and_then(|key| client_assertion(client_id, &self.audience, &key, now))
+                    .and_then(|key| client_assertion(client_id, &self.audience, &named(key), now))
                     .map_err(|e| format!("{OPERATION}: {e}; check the Secret that the AuthorizationServer names"))?;
                 form.append_pair("client_assertion_type", ASSERTION_TYPE);
                 form.append_pair("client_assertion", assertion.expose_secret());

@@ -95,6 +95,31 @@ async fn assertions_are_for_the_issuer_alone() {
     assert_eq!((&claims["aud"], &claims["iss"]), (&json!("https://sso.corp.example/realms/corp"), &json!("operator")));
 }
 
+/// Its public key was registered under another name: without one it is found (recorded), and so from then on.
+#[tokio::test]
+async fn a_key_whose_name_is_refused_is_not_named() {
+    let named = |assertion: &str| {
+        let header = URL_SAFE_NO_PAD.decode(assertion.split('.').next().unwrap()).unwrap();
+        serde_json::from_slice::<Value>(&header).unwrap().get("kid").is_some()
+    };
+    let server = Server::start(move |seen| {
+        let told = json!({ "error": "invalid_client", "error_description": "Unable to load public key" });
+        if named(&seen.form("client_assertion").unwrap()) {
+            return Reply::json(400, &told);
+        }
+        Reply::json(200, &json!({ "access_token": "token", "expires_in": 0 }))
+    })
+    .await;
+    let key = ClientKey::generate(SigningAlg::Es256).unwrap();
+    let credential = AdminCredential::PrivateKeyJwt { client_id: "operator".into(), key: key.private_key_pem };
+    let tokens = Tokens { credential, ..tokens(&server) };
+    for _ in 0..2 {
+        tokens.get(&http(&patient()), now(), None).await.unwrap();
+    }
+    let asked: Vec<bool> = server.seen().iter().map(|s| named(&s.form("client_assertion").unwrap())).collect();
+    assert_eq!(asked, [true, false, false]);
+}
+
 /// Wrong secret, unknown or disabled client, unknown key, no service account: as recorded.
 #[rstest]
 #[case(401, "unauthorized_client")]
