@@ -76,6 +76,20 @@ pub fn verdict(answer: &ProbeRecord, accepted: &ProbeRecord, never_existed: &Pro
     }
 }
 
+/// Whether an answer refuses a key of a client that is there: as RFC 6749 section 5.2 says it, or like one of a client
+/// that never existed. Some servers tell a key that they do not know from a client that they do not know.
+pub fn refuses_key(answer: &ProbeRecord, accepted: &ProbeRecord, never_existed: &ProbeRecord) -> bool {
+    match verdict(answer, accepted, never_existed) {
+        Verdict::RefusedAsUnknown => true,
+        Verdict::Unclear => {
+            !same(answer, accepted)
+                && matches!(answer.status, 400 | 401)
+                && answer.error.as_deref() == Some("invalid_client")
+        }
+        Verdict::Accepted | Verdict::Unreached => false,
+    }
+}
+
 /// Whether an acceptance is recent enough to delete on.
 pub fn is_fresh(acceptance: &Acceptance, now: DateTime<Utc>) -> bool {
     let age = now - acceptance.answer.at;
@@ -188,6 +202,16 @@ mod tests {
             never_existed: Some(answer(5, 401, Some("invalid_client"))),
             same_server: true,
         }
+    }
+
+    #[test]
+    fn a_key_is_refused_also_where_its_client_is_known() {
+        let (accepted, unknown) = (answer(0, 200, None), answer(5, 401, Some("invalid_client")));
+        let refuses = |status, error| refuses_key(&answer(5, status, error), &accepted, &unknown);
+        assert!(refuses(401, Some("invalid_client")) && refuses(400, Some("invalid_client")));
+        assert!(!refuses(200, None) && !refuses(400, Some("invalid_request")) && !refuses(503, None));
+        let code = answer(0, 400, Some("invalid_grant"));
+        assert!(!refuses_key(&code, &code, &unknown));
     }
 
     #[rstest::rstest]

@@ -53,6 +53,9 @@ pub fn rotation(w: &World, realm: &Realm) {
         let same = w.get(&format!("oauthclient/{name}"))["status"]["clientId"] == id;
         assert_eq!(same, expected == "InPlace");
         w.used_until(&secret, "the credential before is refused", || w.token_with(&old).is_err());
+        if same {
+            w.until("that is on record", || w.entry(name)["status"]["keyRotation"]["retiredAt"].is_string());
+        }
         w.until("one client is left", || realm.client_ids().len() == before.len() + 1);
         w.kubectl(&["delete", &format!("oauthclient/{name}"), "--timeout=120s"]);
         assert_eq!(w.entry(name)["status"]["evidence"]["level"], "Proven");

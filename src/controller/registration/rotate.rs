@@ -104,7 +104,7 @@ pub(super) async fn prove_refused(ctx: &Context, work: &mut Work) -> Result<(), 
     let Some(previous) = work.stored.as_ref().and_then(|s| s.rotating.previous.clone()) else { return Ok(()) };
     match probe::ask_with_key(ctx, work, &previous).await {
         Ok((answer, control, accepted)) => {
-            if evidence::verdict(&answer, &accepted.answer, &control) == Verdict::RefusedAsUnknown {
+            if evidence::refuses_key(&answer, &accepted.answer, &control) {
                 work.observed.pass.previous_refused = true;
                 return Ok(());
             }
