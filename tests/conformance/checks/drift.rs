@@ -16,7 +16,7 @@ pub fn by_hand(s: &Server, r: &mut Results) {
         let listed = listed.expect("a list");
         let found = listed.iter().find(|c| c.client_id == client.management.client_id).expect("the client");
         assert!(set(found.granted.scopes.as_ref()).contains(WRITE), "{found:?}");
-        r.yes(DRIFT_BY_LIST, "");
+        r.yes(DRIFT_BY_LIST, "the scope that was added");
     } else {
         assert!(matches!(listed, Err(CallError::Inconclusive { may_have_acted: false, .. })), "{listed:?}");
         r.no(DRIFT_BY_LIST, "it has no list; `driftCheck` does nothing here");
@@ -24,9 +24,11 @@ pub fn by_hand(s: &Server, r: &mut Results) {
 
     let present = s.present(&mut client);
     assert!(set(present.granted.scopes.as_ref()).contains(WRITE), "{present:?}");
-    let on_a_timer =
-        if s.abilities().reading_rotates { "never on a timer: some servers replace the token" } else { "" };
-    r.yes(DRIFT_BY_READING, on_a_timer);
+    let rotates = s.abilities().reading_rotates;
+    r.yes(
+        DRIFT_BY_READING,
+        if rotates { "never on a timer: some servers replace the token" } else { "the scope that was added" },
+    );
 
     let asked = client.asked.clone();
     exactly(&s.change(&mut client, asked).granted, &client.asked);
