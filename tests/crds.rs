@@ -55,7 +55,7 @@ fn kinds_explain_themselves(
 /// Whether a column's path names fields that there are; of a list, those of its items.
 fn leads_somewhere(schema: &Value, path: &str) -> bool {
     let mut at = schema;
-    for step in path.split('.').filter(|step| !step.is_empty() && !step.contains('@') && !step.contains("type==")) {
+    for step in path.replace("[?(@.type=='Ready')]", "[]").split('.').filter(|step| !step.is_empty()) {
         at = &at["properties"][step.split('[').next().unwrap_or(step)];
         if step.contains('[') {
             at = &at["items"];
