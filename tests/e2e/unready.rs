@@ -113,7 +113,8 @@ fn one_that_never_answers_delays_no_other(w: &World) {
         let (name, taken) = (format!("c{n}"), held.matched());
         w.client(&name, &json!({}));
         w.wait(&format!("oauthclient/{name}"), "condition=Ready");
-        w.kubectl(&["delete", &format!("oauthclient/{name}"), "--timeout=60s"]);
+        w.kubectl(&["delete", &format!("oauthclient/{name}"), "--wait=false"]);
+        w.wait_gone(&format!("oauthclient/{name}"));
         assert!(w.live().is_empty(), "ended, too, while the other server hangs");
         eprintln!("e2e: {taken} requests taken by a server that hangs, {} after another client's life", held.matched());
         held.matched() == taken && hole.in_flight() >= 2
