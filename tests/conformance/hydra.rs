@@ -21,7 +21,14 @@ pub fn urls() -> Option<(String, String)> {
     Some((without_slash(url("HYDRA_ADMIN_URL")?), without_slash(url("HYDRA_PUBLIC_URL")?)))
 }
 
-/// `oidc.dynamic_client_registration.enabled` must be true there.
+/// What keeps a test of Hydra from running: there is none, or none where clients may register.
+pub fn lacks(registration: bool) -> Option<&'static str> {
+    let Some((_, public)) = urls() else { return Some("without HYDRA_ADMIN_URL and HYDRA_PUBLIC_URL") };
+    let wire = Wire::new("");
+    let enabled = || wire.send(wire.client.get(format!("{public}/oauth2/register/none"))).0 != 404;
+    (registration && !enabled()).then_some("without oidc.dynamic_client_registration.enabled")
+}
+
 pub fn by_registration(bed: &Bed) {
     tested(bed, "Hydra, by registration", false);
 }

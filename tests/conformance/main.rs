@@ -40,20 +40,18 @@ fn main() -> ExitCode {
             Ok(())
         })
     };
-    let without_hydra = hydra::urls().is_none();
-    let on_hydra = |name: &str, test: fn(&Bed)| {
-        let name =
-            if without_hydra { format!("{name}, without HYDRA_ADMIN_URL and HYDRA_PUBLIC_URL") } else { name.into() };
-        on_bed(&name, test).with_ignored_flag(without_hydra)
+    let on_hydra = |name: &str, registration: bool, test: fn(&Bed)| match hydra::lacks(registration) {
+        Some(lack) => on_bed(&format!("{name}, {lack}"), test).with_ignored_flag(true),
+        None => on_bed(name, test),
     };
     let tests = vec![
         on_bed("oidc_provider", oidc_provider::by_registration),
         on_bed("keycloak_by_registration", keycloak::by_registration),
         on_bed("keycloak_by_admin_api", keycloak::by_admin_api),
         on_bed("keycloak_rights", keycloak::rights),
-        on_hydra("hydra_by_registration", hydra::by_registration),
-        on_hydra("hydra_by_admin_api", hydra::by_admin_api),
-        on_hydra("hydra_public_port", hydra::public_port),
+        on_hydra("hydra_by_registration", true, hydra::by_registration),
+        on_hydra("hydra_by_admin_api", false, hydra::by_admin_api),
+        on_hydra("hydra_public_port", false, hydra::public_port),
         Trial::test("documented", || {
             results::documented();
             Ok(())

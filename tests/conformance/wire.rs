@@ -1,5 +1,6 @@
 //! HTTP that knows nothing of the operator's own: for those who set servers up, meddle with clients and use them.
 
+use std::fmt;
 use std::future::Future;
 
 use oauthclient_operator::authorization_server::assertion::{ASSERTION_TYPE, client_assertion};
@@ -26,12 +27,28 @@ pub struct Token {
     pub lifetime: u64,
 }
 
+/// No token.
+#[derive(Debug)]
+pub struct Refused {
+    /// HTTP status.
+    pub status: u16,
+    /// What the server said.
+    pub error: Value,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.status, self.error)
+    }
+}
+
 impl Wire {
-    /// One that trusts these certificates.
+    /// One that trusts these certificates; with none, it is for plain http.
     pub fn new(ca: &str) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let ca = (!ca.is_empty()).then(|| reqwest::Certificate::from_pem(ca.as_bytes()).expect("the CA"));
         let client = reqwest::Client::builder()
-            .tls_certs_only([reqwest::Certificate::from_pem(ca.as_bytes()).expect("the CA")])
+            .tls_certs_only(ca)
             .no_proxy()
             // Nobody tends to idle connections between calls: a server that closes one would break the next call.
             .pool_max_idle_per_host(0)
@@ -58,7 +75,7 @@ impl Wire {
     }
 
     /// Gets a token by the client credentials grant; what the server says when it refuses.
-    pub fn token(&self, endpoint: &str, credential: &Credential, scope: &str) -> Result<Token, String> {
+    pub fn token(&self, endpoint: &str, credential: &Credential, scope: &str) -> Result<Token, Refused> {
         let mut form = vec![("grant_type", "client_credentials".to_owned()), ("scope", scope.to_owned())];
         let mut request = self.client.post(endpoint);
         match credential {
@@ -79,7 +96,9 @@ impl Wire {
             Credential::Public { .. } => panic!("a public client has no token of its own"),
         }
         let (status, body) = self.send(request.form(&form));
-        let Some(value) = body["access_token"].as_str() else { return Err(format!("{status} {}", body["error"])) };
+        let Some(value) = body["access_token"].as_str() else {
+            return Err(Refused { status, error: body["error"].clone() });
+        };
         Ok(Token {
             value: value.to_owned(),
             scopes: body["scope"].as_str().unwrap_or_default().split(' ').map(str::to_owned).collect(),
