@@ -102,10 +102,10 @@ async fn pass(name: &str, ctx: &Context) -> Result<Action, Error> {
         tracing::debug!(name, ?step, "next step");
         if step.asks_the_server() && turn.is_none() {
             let priority = if step.ends() { Priority::Ending } else { Priority::Other };
-            turn = ctx.servers.turn(&work.observed.spec.server, priority);
-            if turn.is_none() {
-                return Ok(Action::requeue(Duration::from_millis(1_000 + u64::from(rand::random::<u16>() % 3_000))));
-            }
+            turn = match ctx.servers.turn(&work.observed.spec.server, priority, name) {
+                Ok(turn) => Some(turn),
+                Err(away) => return Ok(Action::requeue(away)),
+            };
         }
         match step {
             Step::Wait { until } => return Ok(at(until, now)),

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
+use rand::Rng;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -15,10 +16,37 @@ use crate::authorization_server::limits::{Limits, Priority};
 use crate::domain::names;
 use crate::telemetry::{Metrics, ServerRequests};
 
+/// How many passes that wait for a server look again in a second, all together, however many there are: each reads
+/// everything anew.
+const LOOKS: f64 = 16.0;
+/// The longest that one of them stays away.
+const LONGEST_AWAY: Duration = Duration::from_secs(60);
+
+/// Passes that talk to one server, and those that come back for it.
+struct Turns {
+    free: Arc<Semaphore>,
+    /// When each comes back, by entry.
+    waiting: HashMap<String, Instant>,
+}
+
+impl Turns {
+    /// How long the next one stays away: the longer the more there are.
+    fn away(&mut self, entry: &str) -> Duration {
+        let now = Instant::now();
+        // Those that did not come back have nothing to ask any more.
+        self.waiting.retain(|_, due| *due + LONGEST_AWAY > now);
+        let crowd = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
+        let away = Duration::from_secs_f64(f64::from(crowd) / LOOKS).clamp(Duration::from_secs(1), LONGEST_AWAY);
+        let away = away.mul_f64(rand::rng().random_range(0.5..1.5));
+        self.waiting.insert(entry.to_owned(), now + away);
+        away
+    }
+}
+
 /// Opens connections and keeps them.
 pub struct Servers {
     open: Mutex<HashMap<String, Http>>,
-    turns: Mutex<HashMap<String, Arc<Semaphore>>>,
+    turns: Mutex<HashMap<String, Turns>>,
     /// By server; with the digest of the operator's credential, which may change.
     keycloaks: Mutex<HashMap<String, (String, Keycloak)>>,
     metrics: Arc<Metrics>,
@@ -88,16 +116,29 @@ impl Servers {
         Ok(http.with_priority(priority))
     }
 
-    /// The right to have a pass talk to this server, or `None` while as many passes of this priority do as may wait
-    /// there. Having to come back later is no failure: nothing is put on record for it.
-    pub fn turn(&self, server: &ServerSnapshot, priority: Priority) -> Option<OwnedSemaphorePermit> {
+    /// The right to have a pass about this entry talk to its server. While as many passes of this priority do as may
+    /// wait there, how long to stay away: that is no failure, and nothing is put on record for it.
+    pub fn turn(
+        &self,
+        server: &ServerSnapshot,
+        priority: Priority,
+        entry: &str,
+    ) -> Result<OwnedSemaphorePermit, Duration> {
         let limits = &server.limits;
         let ends = priority == Priority::Ending;
         let key = names::hash(&(&server.issuer, &server.ca_bundle, server.allow_plain_http, limits, ends));
         let mut turns = self.turns.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let places = 2 * limits.max_in_flight.clamp(1, 100_000) as usize;
-        let turn = turns.entry(key).or_insert_with(|| Arc::new(Semaphore::new(places))).clone();
-        turn.try_acquire_owned().ok()
+        let turns = turns
+            .entry(key)
+            .or_insert_with(|| Turns { free: Arc::new(Semaphore::new(places)), waiting: HashMap::new() });
+        match turns.free.clone().try_acquire_owned() {
+            Ok(turn) => {
+                turns.waiting.remove(entry);
+                Ok(turn)
+            }
+            Err(_) => Err(turns.away(entry)),
+        }
     }
 }
 
@@ -118,5 +159,21 @@ pub fn snapshot(server: &AuthorizationServer, tenants_own_key: bool) -> ServerSn
         access_token_lifetime: spec.access_token_lifetime.clone(),
         settle_for: spec.revocation.settle_for.clone(),
         least_evidence: spec.revocation.least_evidence.unwrap_or(least),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crowd_looks_as_often_as_a_few() {
+        let mut turns = Turns { free: Arc::new(Semaphore::new(0)), waiting: HashMap::new() };
+        let first = turns.away("first");
+        assert!(first >= Duration::from_millis(500) && first <= Duration::from_millis(1_500), "{first:?}");
+        let all: Vec<Duration> = (0..320).map(|n| turns.away(&format!("e{n}"))).collect();
+        let last = all[319];
+        assert!(last >= Duration::from_secs(9) && last <= Duration::from_secs(31), "{last:?}");
+        assert!((0..10_000).all(|n| turns.away(&format!("m{n}")) <= LONGEST_AWAY.mul_f64(1.5)));
     }
 }

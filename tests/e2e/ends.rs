@@ -15,17 +15,21 @@ pub const STORIES: &[Story] = &stories![
     deleted_entry_revokes_until_edited,
 ];
 
+fn time(value: &serde_json::Value) -> chrono::DateTime<chrono::Utc> {
+    value.as_str().expect("a time").parse().expect("a time")
+}
+
 fn expiry_revokes(w: &World) {
-    w.client("c", &json!({"lifetime": {"ttl": "10s"}}));
+    w.client("c", &json!({"lifetime": {"ttl": "1h"}}));
     w.wait("oauthclient/c", "condition=Ready");
+    // Counted from when it was registered: its end is some seconds ahead, however long that took.
+    let lived = chrono::Utc::now() - time(&w.entry("c")["spec"]["firstRegisteredAt"]);
+    w.patch("oauthclient/c", &json!({"spec": {"lifetime": {"ttl": format!("{}s", lived.num_seconds() + 5)}}}));
     w.until_reason("c", "Revoked", "Expired");
     assert!(w.live().is_empty());
     let entry = w.entry("c");
     assert_eq!(entry["status"]["end"]["reason"], "Expired");
     assert_eq!(entry["status"]["evidence"]["level"], "Proven", "{entry:#}");
-    let time = |value: &serde_json::Value| {
-        chrono::DateTime::parse_from_rfc3339(value.as_str().expect("a time")).expect("a time")
-    };
     assert!(time(&entry["status"]["revokedAt"]) >= time(&entry["spec"]["expiresAt"]), "not before its time");
 }
 
