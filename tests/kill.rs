@@ -109,15 +109,18 @@ fn a_crash_only_delays() {
         operator.stop();
         let clients: Vec<Client> = (0..many).map(Client::nth).collect();
         let more: Vec<Client> = (0..ROUNDS).map(|n| Client { name: format!("more{n}"), ..Client::nth(n) }).collect();
-        let (deaths, extra) = kill(&bed, &w, &clients, &more);
+        // One of each fate is left alone until it is Ready, so that not all of a fate end before they are registered.
+        let held = &clients[clients.len().saturating_sub(FATES.len())..];
+        let (deaths, extra) = kill(&bed, &w, &clients, &more, held);
         let all: Vec<&Client> = clients.iter().chain(&more[..extra]).collect();
-        settle(&bed, &w, &all, &deaths);
+        settle(&bed, &w, &all, held, &deaths);
     }
     collector.nothing_leaked_and_nothing_missed(&bed, "", true);
 }
 
 /// The deaths, and how many of those that are kept for points which are hard to get to were made.
-fn kill(bed: &Bed, w: &World, clients: &[Client], more: &[Client]) -> (Vec<Death>, usize) {
+fn kill(bed: &Bed, w: &World, clients: &[Client], more: &[Client], held: &[Client]) -> (Vec<Death>, usize) {
+    let act = |all: &[Client]| all.iter().filter(|c| held.iter().all(|h| h.name != c.name)).for_each(|c| c.act(w));
     let mut left: Vec<&'static str> = POINTS.to_vec();
     let mut deaths = Vec::new();
     let mut extra = 0;
@@ -137,7 +140,7 @@ fn kill(bed: &Bed, w: &World, clients: &[Client], more: &[Client]) -> (Vec<Death
         }
         made.push(next);
         if let Some(before) = made.len().checked_sub(3) {
-            made[before].iter().for_each(|c| c.act(w));
+            act(made[before]);
         }
         // Every other process dies at a random moment; those that are left get the time it takes to get to their point.
         let named = left.first().copied().filter(|_| deaths.len() % 2 == 0 || extra > 0);
@@ -162,14 +165,19 @@ fn kill(bed: &Bed, w: &World, clients: &[Client], more: &[Client]) -> (Vec<Death
     }
     assert!(left.is_empty(), "no process got to {left:?} in {extra} rounds more");
     for last in made.iter().rev().take(2) {
-        last.iter().for_each(|c| c.act(w));
+        act(last);
     }
     (deaths, extra)
 }
 
 /// Leaves it alone, and looks at what there is.
-fn settle(bed: &Bed, w: &World, clients: &[&Client], deaths: &[Death]) {
+fn settle(bed: &Bed, w: &World, clients: &[&Client], held: &[Client], deaths: &[Death]) {
     let operator = bed.operator(&[]);
+    w.until_after(Duration::from_secs(600), "those that were left alone are Ready", || {
+        let ready: BTreeSet<String> = ready(w).into_iter().map(|(name, _)| name).collect();
+        held.iter().all(|c| c.fate == Fate::Expires || ready.contains(&c.name))
+    });
+    held.iter().for_each(|c| c.act(w));
     let living: BTreeSet<&str> = clients.iter().filter(|c| c.lives()).map(|c| c.name.as_str()).collect();
     let mut open = vec![String::new()];
     // After many attempts in a row whose outcome is unknown, the next one waits for up to five minutes.
@@ -219,7 +227,7 @@ fn settle(bed: &Bed, w: &World, clients: &[&Client], deaths: &[Death]) {
     operator.stop();
 }
 
-/// Many ends come before anything is registered; of each way at least one client came that far, and was revoked for it.
+/// Many ends come before anything is registered; of each way some clients came that far, and were revoked for it.
 fn ended_as_it_should(entries: &[Value], clients: &[&Client], fate: Fate) {
     let mine: Vec<&&Client> = clients.iter().filter(|c| c.fate == fate).collect();
     let Some(reasons) = mine.first().expect("a client of each fate").end_reasons() else { return };

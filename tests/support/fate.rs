@@ -99,7 +99,7 @@ impl Client {
                 w.client(name, &members);
             }
             Fate::Expires => {
-                members["lifetime"] = json!({"ttl": "15s"});
+                members["lifetime"] = json!({"ttl": "60s"});
                 w.client(name, &members);
             }
             Fate::NamespaceDeleted => {
