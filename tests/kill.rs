@@ -177,7 +177,9 @@ fn settle(bed: &Bed, w: &World, clients: &[&Client], held: &[Client], deaths: &[
         let ready: BTreeSet<String> = ready(w).into_iter().map(|(name, _)| name).collect();
         held.iter().all(|c| c.fate == Fate::Expires || ready.contains(&c.name))
     });
-    held.iter().for_each(|c| c.act(w));
+    for client in held {
+        client.act(w);
+    }
     let living: BTreeSet<&str> = clients.iter().filter(|c| c.lives()).map(|c| c.name.as_str()).collect();
     let mut open = vec![String::new()];
     // After many attempts in a row whose outcome is unknown, the next one waits for up to five minutes.

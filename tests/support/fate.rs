@@ -161,11 +161,12 @@ pub fn ready(w: &World) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Objects that should be Ready and are not, or not as they were changed; and entries that are neither final, nor possible orphans, nor those of
-/// objects that live.
+/// Objects that should be Ready and are not, or not as they were changed; those that are and should not be for long; and
+/// entries that are neither final, nor possible orphans, nor those of objects that live.
 pub fn under_way(w: &World, living: &BTreeSet<&str>) -> Vec<String> {
     let ready: BTreeMap<String, String> = ready(w).into_iter().collect();
     let mut open: Vec<String> = living.iter().filter(|n| !ready.contains_key(**n)).map(|n| (*n).to_owned()).collect();
+    open.extend(ready.keys().filter(|n| !is_living(n, living)).map(|n| format!("{n}, which is to end")));
     for entry in w.whole_ledger("") {
         let phase = text(&entry["status"]["phase"]);
         let serves = ready.get(&text(&entry["spec"]["clientRef"]["name"])) == Some(&text(&entry["status"]["clientId"]));
