@@ -31,18 +31,26 @@ pub fn already_gone(s: &Server, r: &mut Results) {
     let again = s.delete(&client.management);
     let (read, changed) =
         (s.read(&client.management), s.wire.run(s.backend.update(&client.management, &client.asked, None)));
-    let CallError::Refused(changed) = changed.expect_err("nothing to change") else { panic!("it is a refusal") };
+    let changed = changed.expect_err("nothing to change");
     if s.abilities().tells_gone {
         assert!(again.expect("that is fine").was_gone);
         assert!(matches!(read, Ok(Found::Gone)), "{read:?}");
-        assert_eq!(changed.status, 404);
+        assert!(matches!(&changed, CallError::Refused(r) if r.status == 404), "{changed:?}");
         r.yes(TELLS_GONE, "404");
     } else {
         let (Err(CallError::Refused(again)), Err(CallError::Refused(read))) = (again, read) else {
             panic!("they are refusals")
         };
-        assert_eq!((again.status, read.status, changed.status), (401, 401, 401));
-        r.no(TELLS_GONE, "401, as for a wrong token; the credential shows it");
+        assert_eq!((again.status, read.status), (401, 401));
+        let seen = "401, as for a wrong token; the credential shows it";
+        match changed {
+            CallError::Refused(changed) => {
+                assert_eq!(changed.status, 401);
+                r.no(TELLS_GONE, seen);
+            }
+            // Keycloak fails at it: 500.
+            _ => r.no(TELLS_GONE, format!("{seen}. A change of it fails without an answer of use")),
+        }
     }
     assert_eq!(s.verdict(&live, &client.credential), Verdict::RefusedAsUnknown);
 }

@@ -1,5 +1,6 @@
 //! Registering.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use oauthclient_operator::authorization_server::keys::SigningAlg;
@@ -56,15 +57,25 @@ pub fn every_method(s: &Server, r: &mut Results) {
         };
         clients.push(s.client_of(users, None));
     }
-    for client in clients {
+    let mut others = BTreeSet::new();
+    for mut client in clients {
+        let method = client.asked.token_endpoint_auth_method.clone();
+        let got = client.registered.granted.token_endpoint_auth_method.clone().expect("a method");
+        if got != method {
+            others.insert(format!("`{method}` is registered as `{got}`, which the operator does not take for it"));
+            client.asked.token_endpoint_auth_method = got;
+        }
         exactly(&client.registered.granted, &client.asked);
-        let method = &client.asked.token_endpoint_auth_method;
         let live = s.probe(&client.credential);
         assert_eq!(live.status, 200, "{method}");
         s.delete(&client.management).expect("it goes");
         assert_eq!(s.verdict(&live, &client.credential), Verdict::RefusedAsUnknown, "{method}");
     }
-    r.yes(METHODS, "`client_secret_basic`, `client_secret_post`, `private_key_jwt` by ES256 and RS256, `none`");
+    if others.is_empty() {
+        r.yes(METHODS, "`client_secret_basic`, `client_secret_post`, `private_key_jwt` by ES256 and RS256, `none`");
+    } else {
+        r.no(METHODS, others.into_iter().collect::<Vec<_>>().join("; "));
+    }
 }
 
 pub fn credential(s: &Server, r: &mut Results) {
