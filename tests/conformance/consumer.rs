@@ -31,8 +31,9 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// Starts it; it has got a few tokens when this returns.
-    pub fn start(ca: &str, endpoint: &str, scope: &str, credential: &Credential) -> Self {
+    /// Starts it; it has got a few tokens when this returns. Where the server's refusals are `doubted`, it asks once more
+    /// with the same credential: one that is truly refused is so then, too.
+    pub fn start(ca: &str, endpoint: &str, scope: &str, credential: &Credential, doubted: bool) -> Self {
         let state = State { credential: credential.clone(), got: 0, refused: Vec::new() };
         let shared = Arc::new((Mutex::new(state), Condvar::new()));
         let stop = Arc::new(AtomicBool::new(false));
@@ -42,7 +43,8 @@ impl Consumer {
             while !told.load(Ordering::SeqCst) {
                 let next = Instant::now() + EVERY;
                 let used = own.0.lock().expect("no panic in here").credential.clone();
-                let answer = wire.token(&endpoint, &used, &scope);
+                let ask = || wire.token(&endpoint, &used, &scope);
+                let answer = ask().or_else(|refused| if doubted { ask() } else { Err(refused) });
                 let mut state = own.0.lock().expect("no panic in here");
                 match answer {
                     Ok(_) if is_the_same(&state.credential, &used) => state.got += 1,
