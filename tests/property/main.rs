@@ -236,6 +236,7 @@ fn converges_and_keeps_its_guarantees() {
 
 /// Other cases each time. A failure names the seed: `PROPERTY_SEED` plays it again.
 #[test]
+#[ignore = "what it finds is for whoever looks for it: make soak runs it"]
 fn converges_in_cases_never_tried_before() {
     judge_cases(rand::random(), number("PROPERTY_CASES", 5_000) / 10);
 }

@@ -20,7 +20,9 @@ pub(super) fn last_to_end(o: &Observed, now: DateTime<Utc>) -> Option<&ClientReg
     let over_at = |e: &ClientRegistration| {
         let s = e.state();
         let end = s.end.or_else(|| e.spec.end.clone()).map(|e| e.at);
-        end.or(s.rejection.and(s.attempted_at)).unwrap_or(now)
+        let at = end.or(s.rejection.and(s.attempted_at)).unwrap_or(now);
+        // An end that is still to come was dated by a clock that was wrong: it is the last of nothing.
+        (at <= now).then_some(at)
     };
     o.entries.iter().filter(|e| ending(o, e, now)).max_by_key(|e| (over_at(e), e.spec.attempt))
 }

@@ -328,6 +328,20 @@ fn a_refused_change_is_said_and_the_client_stays_ready() {
     assert!(d.status.unwrap().message.unwrap().contains("no such scope"));
 }
 
+#[test]
+fn an_end_dated_by_a_clock_that_was_ahead_does_not_come_last_for_ever() {
+    let mut o = revoked(EndReason::EvidenceUnobtainable);
+    state(&mut o).end.as_mut().unwrap().at = now() + TimeDelta::hours(2);
+    edited(&mut o);
+    assert_eq!(brief(&decide(&o, now()).step), "create 2", "it was edited");
+    let mut newer = o.entries[0].clone();
+    (newer.metadata.name, newer.spec.attempt, newer.spec.generation) = (Some("e2".into()), 2, 2);
+    newer.status.as_mut().unwrap().end.as_mut().unwrap().at = now() - TimeDelta::minutes(1);
+    o.entries.push(newer);
+    o.client.status.as_mut().unwrap().attempts = Some(2);
+    assert_eq!(decide(&o, now()).step, Step::Wait, "and the edit was answered");
+}
+
 #[rstest]
 #[case::suspended_no_more(EndReason::Suspended, "create 2", |_: &mut Observed| {})]
 #[case::still_suspended(EndReason::Suspended, "Wait", |o: &mut Observed| o.client.spec.suspend = true)]
