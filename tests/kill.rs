@@ -7,12 +7,12 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use support::fate::{Client, FATES, Fate, is_living, ready, text, under_way};
-use support::{Bed, World};
+use support::{Bed, World, now};
 
 /// Every point named in `src/controller`, but for those that other tests get to.
 const POINTS: [&str; 19] = [
@@ -90,10 +90,6 @@ fn the_points_are_those_in_the_source() {
 struct Death {
     at: DateTime<Utc>,
     how: &'static str,
-}
-
-fn now() -> DateTime<Utc> {
-    SystemTime::now().into()
 }
 
 #[test]

@@ -122,6 +122,20 @@ pub struct KeyRotationStatus {
     pub refused: Option<String>,
 }
 
+impl KeyRotation {
+    /// What became of this rotation, by the entry's status; `None` while another key is on its way to the server.
+    pub fn became<'a>(&self, status: &'a ClientRegistrationStatus) -> Option<&'a KeyRotationStatus> {
+        status.key_rotation.as_ref().filter(|s| s.begun_at == self.begun_at)
+    }
+}
+
+impl KeyRotationStatus {
+    /// Whether nothing is left to be done: the server took no second key, or the key before is gone.
+    pub fn is_over(&self) -> bool {
+        self.refused.is_some() || self.retired_at.is_some()
+    }
+}
+
 /// Why a credential is rotated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum RotationReason {

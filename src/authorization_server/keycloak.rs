@@ -354,7 +354,7 @@ impl Keycloak {
         let defaults = client.unasked_default_scopes();
         let optional = client.optional_scopes();
         let too_many: Vec<_> = optional.iter().filter(|scope| !asked.contains(&scope.as_str())).collect();
-        let missing: Vec<_> = asked.iter().filter(|scope| !optional.iter().any(|o| o == *scope)).collect();
+        let missing = lacking(&asked, &optional);
         let mappers = client.unasked_mappers();
         if defaults.is_empty() && too_many.is_empty() && missing.is_empty() && mappers.is_empty() {
             return Ok(now);
@@ -368,7 +368,7 @@ impl Keycloak {
             }
         }
         for scope in missing {
-            if let Some(id) = known.get(*scope) {
+            if let Some(id) = known.get(scope) {
                 self.part(Method::PUT, &format!("{url}/optional-client-scopes/{}", segment(id))).await?;
             }
         }
@@ -376,8 +376,7 @@ impl Keycloak {
             self.part(Method::DELETE, &format!("{url}/protocol-mappers/models/{}", segment(&id))).await?;
         }
         let now = self.look(&url).await?;
-        let optional = Client(&now).optional_scopes();
-        match asked.iter().find(|scope| !optional.iter().any(|o| o == *scope)) {
+        match lacking(&asked, &Client(&now).optional_scopes()).first() {
             None => Ok(now),
             Some(missing) => {
                 Err(unclear(format!("{UPDATE}: the server took the scope {missing}, and does not show it")))
@@ -397,6 +396,11 @@ impl Keycloak {
         let answer = self.admin.send(UPDATE, method, url, None).await?;
         if answer.is_success() || answer.status == 404 { Ok(()) } else { Err(not_done(UPDATE, url, &answer, &[])) }
     }
+}
+
+/// What of the scopes that are asked for is not assigned.
+fn lacking<'a>(asked: &[&'a str], assigned: &[String]) -> Vec<&'a str> {
+    asked.iter().copied().filter(|scope| !assigned.iter().any(|a| a == scope)).collect()
 }
 
 fn registered(metadata: &ClientMetadata, chosen: &Chosen, now: &Representation, status: u16) -> Registered {

@@ -185,10 +185,10 @@ pub async fn probe(
 ) -> Result<ProbeAnswer, NoAnswer> {
     let url = endpoints
         .endpoint(method)
-        .ok_or_else(|| not_asked(format!("{OPERATION}: the server names no endpoint for {method}")))?;
+        .ok_or_else(|| NoAnswer::not_asked(format!("{OPERATION}: the server names no endpoint for {method}")))?;
     let call = request(url, endpoints, method, credential, now)?;
     let answer = http.send(call).await.map_err(|error| match error {
-        SendError::NotSent { why, .. } => NoAnswer { why, taken: false, useless: false },
+        SendError::NotSent { why, .. } => NoAnswer::not_asked(why),
         SendError::MayHaveActed { why } => NoAnswer { why, taken: true, useless: false },
     })?;
     let taken = effect(answer.status) != Effect::None;
@@ -237,7 +237,7 @@ fn request<'a>(
                 Audience::Issuer => &endpoints.issuer,
             };
             let assertion = client_assertion(client_id, audience, key, now)
-                .map_err(|e| not_asked(format!("{OPERATION}: no assertion can be made, {e}")))?;
+                .map_err(|e| NoAnswer::not_asked(format!("{OPERATION}: no assertion can be made, {e}")))?;
             form.append_pair("client_assertion_type", ASSERTION_TYPE);
             form.append_pair("client_assertion", assertion.expose_secret());
         }
@@ -277,8 +277,11 @@ fn judge(method: ProbeMethod, answer: &Answer) -> Option<ProbeAnswer> {
     Some(ProbeAnswer { method, status: answer.status, error })
 }
 
-fn not_asked(why: String) -> NoAnswer {
-    NoAnswer { why, taken: false, useless: false }
+impl NoAnswer {
+    /// Nothing was sent.
+    pub fn not_asked(why: String) -> Self {
+        Self { why, taken: false, useless: false }
+    }
 }
 
 impl Credential {

@@ -64,11 +64,8 @@ pub fn weigh(
 /// Whether an entry says what its client should be: it exists, goes on, and no change is under way.
 fn is_comparable(entry: &ClientRegistration, now: DateTime<Utc>) -> bool {
     let state = entry.state();
-    let done = state.key_rotation.as_ref();
     let rotates = entry.spec.key_rotation.as_ref().is_some_and(|asked| {
-        done.filter(|done| done.begun_at == asked.begun_at).is_none_or(|done| {
-            done.refused.is_none() && done.retired_at.is_none() && asked.retires_at.is_some_and(|at| at <= now)
-        })
+        asked.became(&state).is_none_or(|done| !done.is_over() && asked.retires_at.is_some_and(|at| at <= now))
     });
     state.phase == Phase::Registered
         && !rotates

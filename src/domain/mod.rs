@@ -10,6 +10,7 @@ pub mod drift;
 pub mod ends;
 pub mod evidence;
 pub mod lifetime;
+pub mod merge_patch;
 pub mod names;
 pub mod registration;
 pub mod request;

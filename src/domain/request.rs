@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::api::{OAuthClientSpec, RegistrationRequest, TokenEndpointAuthMethod};
-use crate::domain::names;
+use crate::domain::{merge_patch, names};
 
 /// What the server says that it registered; `None` where it did not say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,13 +32,9 @@ pub fn of(spec: &OAuthClientSpec) -> RegistrationRequest {
     }
 }
 
-/// A request as a JSON merge patch: what it does not have is taken away.
+/// A request as a JSON merge patch.
 pub fn patch(request: &RegistrationRequest) -> serde_json::Value {
-    let mut patch = serde_json::json!({"signingAlg": null, "jwks": null});
-    if let (Some(into), Ok(serde_json::Value::Object(from))) = (patch.as_object_mut(), serde_json::to_value(request)) {
-        into.extend(from);
-    }
-    patch
+    merge_patch::replacing(request, &["signingAlg", "jwks"])
 }
 
 /// Whether the change from one request to another needs a new registration: the credential itself is of another

@@ -1,5 +1,5 @@
-//! Events about OAuthClients and AuthorizationServers. Each is an object of its own: they tell of transitions, so there are no series of them.
-//! (kube's recorder would put a second one with the same reason into a series with the first one's words.)
+//! Events about OAuthClients and AuthorizationServers. Each is an object of its own: they tell of transitions, so there are
+//! no series of them. (kube's recorder would put a second one with the same reason into a series with the first one's words.)
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::ObjectReference;

@@ -14,8 +14,9 @@ use super::checks;
 use super::server::{Administrator, Server, WRITE, connection, endpoints, random};
 use super::support::Bed;
 use super::support::keycloak::Realm;
+use super::support::now;
 use super::support::proxy::Proxy;
-use super::wire::{Token, Wire, now};
+use super::wire::{Token, Wire};
 
 /// An initial access token opens it; each client has its registration access token.
 pub fn by_registration(bed: &Bed) {

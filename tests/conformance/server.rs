@@ -16,8 +16,9 @@ use oauthclient_operator::domain::evidence::{self, Verdict};
 use secrecy::SecretString;
 use serde_json::Value;
 
+use super::support::now;
 use super::support::proxy::Proxy;
-use super::wire::{Refused, Token, Wire, now};
+use super::wire::{Refused, Token, Wire};
 
 /// The scope that clients ask for.
 pub const READ: &str = "reports.read";

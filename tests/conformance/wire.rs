@@ -9,6 +9,8 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 use url::form_urlencoded;
 
+use super::support::now;
+
 /// An HTTP client that trusts the bed's certificates, and waits.
 pub struct Wire {
     runtime: tokio::runtime::Runtime,
@@ -105,9 +107,4 @@ impl Wire {
             lifetime: body["expires_in"].as_u64().unwrap_or_default(),
         })
     }
-}
-
-/// The time.
-pub fn now() -> chrono::DateTime<chrono::Utc> {
-    std::time::SystemTime::now().into()
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::World;
+use crate::support::{World, now, time};
 use crate::{Story, stories};
 
 /// The stories told here.
@@ -15,16 +15,11 @@ pub const STORIES: &[Story] = &stories![
     deleted_entry_revokes_until_edited,
 ];
 
-fn time(value: &serde_json::Value) -> chrono::DateTime<chrono::Utc> {
-    value.as_str().expect("a time").parse().expect("a time")
-}
-
 fn expiry_revokes(w: &World) {
     w.client("c", &json!({"lifetime": {"ttl": "1h"}}));
     w.wait("oauthclient/c", "condition=Ready");
     // Counted from when it was registered: its end is some seconds ahead, however long that took.
-    let lived = chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now())
-        - time(&w.entry("c")["spec"]["firstRegisteredAt"]);
+    let lived = now() - time(&w.entry("c")["spec"]["firstRegisteredAt"]);
     w.patch("oauthclient/c", &json!({"spec": {"lifetime": {"ttl": format!("{}s", lived.num_seconds() + 5)}}}));
     w.until_reason("c", "Revoked", "Expired");
     assert!(w.live().is_empty());
@@ -91,7 +86,7 @@ fn finished_objects_go_when_asked(w: &World) {
     w.finish_job("work");
     w.wait("oauthclient/stays", "condition=Revoked");
     w.wait("oauthclient/goes", "delete");
-    let gone = chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now());
+    let gone = now();
     let entry = w.entry("goes");
     let revoked = entry["status"]["revokedAt"].as_str().expect("the ledger keeps its entry");
     let revoked = chrono::DateTime::parse_from_rfc3339(revoked).expect("a time");

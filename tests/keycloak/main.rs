@@ -7,7 +7,7 @@ mod rotation;
 mod support;
 
 use serde_json::{Value, json};
-use support::keycloak::{NAME, Realm};
+use support::keycloak::{NAME, Realm, brisk};
 use support::operator::INSTALLATION;
 use support::{Bed, World};
 
@@ -17,15 +17,7 @@ fn clients_live_and_end_in_keycloak() {
     let realm = Realm::up(&bed);
     let operator = bed.operator(&[]);
     let w = World::new(&bed, "kc");
-    let sweep_at_once = json!({"every": "0s", "grace": "0s", "action": "Revoke"});
-    // A request that a crash cut off may take effect for so long; the deletion is repeated after it.
-    let revocation = json!({"settleFor": "5s"});
-    let limits = json!({"requestsPerSecond": 1000, "burst": 1000, "maxInFlight": 16, "requestTimeout": "30s"});
-    realm.serve(
-        &w,
-        realm.url(),
-        &json!({"orphanSweep": sweep_at_once, "revocation": revocation, "driftCheck": "5s", "limits": limits}),
-    );
+    realm.serve(&w, realm.url(), &brisk());
     for (name, story) in [
         ("whole life", whole_life as fn(&World, &Realm)),
         ("what is refused", refusals),

@@ -1,14 +1,9 @@
 //! What a restart does not forget, and logs for people.
 
-use chrono::DateTime;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::proxy::{Lie, Reply};
-use crate::support::{Bed, World};
-
-fn time(value: &Value) -> DateTime<chrono::Utc> {
-    DateTime::parse_from_rfc3339(value.as_str().expect("a time")).expect("a time").to_utc()
-}
+use crate::support::{Bed, World, now, time};
 
 /// How long to wait after failures is on record: who starts anew goes on waiting, and counting.
 pub fn back_off_survives_a_restart(bed: &Bed) {
@@ -30,7 +25,7 @@ pub fn back_off_survives_a_restart(bed: &Bed) {
     let tried = down.matched();
     let operator = bed.ready_operator(&[]);
     w.until("it is tried again", || down.matched() > tried);
-    let at: DateTime<chrono::Utc> = std::time::SystemTime::now().into();
+    let at = now();
     // The clock here is that of the operator, which rounds nothing.
     assert!(at >= next, "tried at {at}, before {next}");
     w.until("it is counted on", || w.entry("c")["status"]["retry"]["failures"].as_u64() > Some(failures));

@@ -80,7 +80,7 @@ pub async fn ask_both(
 ) -> Result<(ProbeRecord, ProbeRecord, ProbeRecord), NoAnswer> {
     let known = work.observed.status.acceptance.clone();
     let credential = work.stored.as_ref().and_then(|s| credential(&work.entry, s));
-    let none = || NoAnswer { why: "there is no credential to try".to_owned(), taken: false, useless: false };
+    let none = || NoAnswer::not_asked("there is no credential to try".to_owned());
     let (accepted, credential) = known.zip(credential).ok_or_else(none)?;
     let now = api.now();
     let answer = try_credential(api, &accepted.method, Some(&credential), now).await?;

@@ -26,6 +26,16 @@ pub use world::World;
 /// The longest that anything is waited for; a slow machine is no failure.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
+/// The time.
+pub fn now() -> chrono::DateTime<chrono::Utc> {
+    std::time::SystemTime::now().into()
+}
+
+/// A time in an object.
+pub fn time(value: &serde_json::Value) -> chrono::DateTime<chrono::Utc> {
+    value.as_str().expect("a time").parse().expect("a time")
+}
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }

@@ -144,8 +144,7 @@ impl Chance {
             Fault::Delay => Lie::Late(between(Duration::from_millis(100), strength.timeout / 2)),
             Fault::TooManySeconds => Lie::Instead(too_many().header("retry-after", "1")),
             Fault::TooManyDate => {
-                let soon =
-                    chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now()) + chrono::TimeDelta::seconds(2);
+                let soon = super::now() + chrono::TimeDelta::seconds(2);
                 Lie::Instead(too_many().header("retry-after", soon.format("%a, %d %b %Y %H:%M:%S GMT").to_string()))
             }
             Fault::Error => Lie::Instead(Reply::json(500, &json!({"error": "unknown_error"}))),

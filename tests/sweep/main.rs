@@ -11,7 +11,7 @@ mod small_role;
 mod support;
 
 use serde_json::{Value, json};
-use support::keycloak::{NAME, Realm};
+use support::keycloak::{NAME, Realm, brisk};
 use support::operator::INSTALLATION;
 use support::process::Running;
 use support::{Bed, World};
@@ -25,7 +25,7 @@ fn exactly_what_is_ours_and_unclaimed_goes() {
     let realm = Realm::up(&bed);
     let operator = bed.ready_operator(&[]);
     let w = World::new(&bed, "sweep");
-    realm.serve(&w, realm.url(), &settings());
+    realm.serve(&w, realm.url(), &brisk());
     for (name, story) in [
         ("ours, another's, and nobody's", planted::planted as fn(&World, &Realm, &Running)),
         ("a database from before the deletions", restored::restored),
@@ -39,16 +39,6 @@ fn exactly_what_is_ours_and_unclaimed_goes() {
     lost_ledger::lost_ledger(&bed, &w, &realm);
     eprintln!("sweep: two installations, and two clusters");
     neighbours::neighbours(&bed, &w, &realm);
-}
-
-/// A sweep that revokes at once, when it is asked for.
-fn settings() -> Value {
-    json!({
-        "orphanSweep": {"every": "0s", "grace": "0s", "action": "Revoke"},
-        "driftCheck": "5s",
-        "revocation": {"settleFor": "5s"},
-        "limits": {"requestsPerSecond": 1000, "burst": 1000, "maxInFlight": 16, "requestTimeout": "30s"},
-    })
 }
 
 /// Changes how orphans are swept.

@@ -3,11 +3,11 @@
 
 use serde_json::{Value, json};
 
-use crate::support::keycloak::{NAME, Realm};
+use crate::support::keycloak::{NAME, Realm, brisk};
 use crate::support::operator::{INSTALLATION, Installation};
 use crate::support::process::Running;
 use crate::support::{Bed, World};
-use crate::{as_they_are, clients, is, plant, settings, sweeping};
+use crate::{as_they_are, clients, is, plant, sweeping};
 
 const SECOND: Installation = Installation { namespace: "second-system", account: "second-operator" };
 /// Surveys that each has made while all clients were there.
@@ -84,7 +84,7 @@ pub fn neighbours(bed: &Bed, first: &World, realm: &Realm) {
 }
 
 fn relentless() -> Value {
-    let mut all = settings();
+    let mut all = brisk();
     all["orphanSweep"]["every"] = json!("1s");
     all["orphanSweep"]["mostUnclaimedPercent"] = json!(100);
     all["driftCheck"] = json!("1s");

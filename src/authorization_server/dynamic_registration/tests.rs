@@ -3,7 +3,7 @@ use std::time::Duration;
 use rstest::rstest;
 use serde_json::json;
 
-use super::super::testing::{Reply, Seen, Server, assert_tells_nothing_of, http, impatient, nobody, patient};
+use super::super::testing::{self, Reply, Seen, Server, assert_tells_nothing_of, http, impatient, nobody, patient};
 use super::*;
 
 const INITIAL: &str = "initial-access-token-0001";
@@ -12,19 +12,10 @@ const SECRET: &str = "client-secret-0001";
 
 fn metadata() -> ClientMetadata {
     ClientMetadata {
-        mark: Mark { installation: "7f3a".into(), entry: "oac-0001".into() },
         client_name: "oauthclient-operator 7f3a oac-0001".into(),
         scopes: vec!["reports.read".into(), "reports.write".into()],
-        grant_types: vec!["client_credentials".into()],
-        redirect_uris: vec![],
-        token_endpoint_auth_method: "client_secret_basic".into(),
-        token_endpoint_auth_signing_alg: None,
-        jwks: None,
-        owner_team: "data".into(),
-        owner_email: "data@corp.example".into(),
         purpose: "Reports".into(),
-        object: "team-data/reports".into(),
-        access_token_lifetime: Some(Duration::from_secs(600)),
+        ..testing::metadata()
     }
 }
 

@@ -14,7 +14,7 @@ use crate::api::{
 };
 use crate::controller::{Context, Error, doing, faults, servers};
 use crate::domain::client::Step;
-use crate::domain::{names, request, transition};
+use crate::domain::{merge_patch, names, request, transition};
 use crate::kubernetes::look::is_conflict;
 use crate::kubernetes::tenant_secret;
 use crate::kubernetes::writer;
@@ -131,11 +131,7 @@ async fn patch_entry(ctx: &Context, name: &str, patch: serde_json::Value) -> Res
 }
 
 async fn rotate_key(ctx: &Context, name: &str, rotation: &KeyRotation) -> Result<(), Error> {
-    // A merge patch: what it does not have is taken away.
-    let mut patch = json!({"requestedAt": null, "retiresAt": null});
-    if let (Some(into), Ok(serde_json::Value::Object(from))) = (patch.as_object_mut(), serde_json::to_value(rotation)) {
-        into.extend(from);
-    }
+    let patch = merge_patch::replacing(rotation, &["requestedAt", "retiresAt"]);
     patch_entry(ctx, name, json!({"spec": {"keyRotation": patch}})).await?;
     faults::point("after-rotate-key");
     Ok(())

@@ -25,6 +25,14 @@ pub struct Work {
     pub client: Option<OAuthClient>,
 }
 
+impl Work {
+    /// What managing the client takes, from now on in this pass.
+    pub fn holds(&mut self, stored: Stored) {
+        self.observed.management = management(&self.entry, &stored);
+        self.stored = Some(stored);
+    }
+}
+
 /// Reads everything.
 pub async fn observe(ctx: &Context, entry: ClientRegistration) -> Work {
     let spec = &entry.spec;
@@ -85,7 +93,7 @@ pub async fn observe(ctx: &Context, entry: ClientRegistration) -> Work {
 }
 
 /// What a decision needs to know of management material.
-pub fn management(entry: &ClientRegistration, stored: &Stored) -> Management {
+fn management(entry: &ClientRegistration, stored: &Stored) -> Management {
     Management::Present {
         client_id: stored.management.client_id.clone(),
         // Where the credential is stored before the server hears of it, what the server took is in the entry.

@@ -6,7 +6,7 @@ use super::observe::Work;
 use super::say::failed;
 use crate::api::{Acceptance, ProbeRecord};
 use crate::authorization_server::limits::Priority;
-use crate::authorization_server::probe::{Credential, NoAnswer, ProbeMethod};
+use crate::authorization_server::probe::{NoAnswer, ProbeMethod};
 use crate::controller::{Context, Error, proof};
 use crate::domain::evidence::{self, Verdict, Way};
 use crate::domain::registration::{credential_accepted, probe_failed};
@@ -60,46 +60,41 @@ pub(super) async fn prove(ctx: &Context, work: &mut Work) -> Result<(), Error> {
     failed(ctx, work, &troubles.join("; "), None).await
 }
 
-/// The probe that separates at this server, its credential, and the answer to a live one.
-fn known_probe(work: &Work) -> Option<(ProbeMethod, Credential, ProbeRecord)> {
-    let acceptance = work.observed.status.acceptance.as_ref()?;
-    let credential = proof::credential(&work.observed.spec, work.stored.as_ref()?)?;
-    Some((ProbeMethod::parse(&acceptance.method)?, credential, acceptance.answer.clone()))
-}
-
-/// The answers to another key of the client, to a control, and when its credential was accepted last.
+/// The answers to a key that the client has besides, to a control, and when its credential was accepted last; `what` is
+/// being done, for errors.
 pub(super) async fn ask_with_key(
     ctx: &Context,
     work: &Work,
     private_key: &SecretString,
+    what: &str,
 ) -> Result<(ProbeRecord, ProbeRecord, Acceptance), NoAnswer> {
-    let not_asked = |why: String| NoAnswer { why, taken: false, useless: false };
-    let accepted = work.observed.status.acceptance.clone().ok_or_else(|| not_asked("no probe is known".to_owned()))?;
-    let method = ProbeMethod::parse(&accepted.method).ok_or_else(|| not_asked("no probe is known".to_owned()))?;
-    let stored = work.stored.as_ref().ok_or_else(|| not_asked("there is no key to try".to_owned()))?;
-    let with_key = Stored { private_key: Some(private_key.clone()), ..stored.clone() };
-    let spec = &work.observed.spec;
-    let credential =
-        proof::credential(spec, &with_key).ok_or_else(|| not_asked("the stored key is of no use".to_owned()))?;
-    let http = ctx.servers.of(&spec.server, Priority::Other).map_err(|e| not_asked(e.to_string()))?;
-    let now = ctx.clock.now();
-    let answer = proof::try_credential(&http, spec, method, &credential, now).await?;
-    let control = ctx.controls.take(&http, spec, method, &credential, now).await?;
-    Ok((answer, control, accepted))
+    let with_key = work.stored.clone().map(|stored| Stored { private_key: Some(private_key.clone()), ..stored });
+    ask(ctx, work, with_key.as_ref(), Priority::Other, what).await
 }
 
-/// The answers to the credential now, to a control, and to the credential when it was accepted.
-async fn ask_both(ctx: &Context, work: &Work) -> Result<(ProbeRecord, ProbeRecord, ProbeRecord), NoAnswer> {
-    let not_asked = |why: String| NoAnswer { why, taken: false, useless: false };
-    let known = known_probe(work).ok_or_else(|| not_asked("there is no credential to try".to_owned()))?;
-    let (method, credential, accepted) = known;
+/// The answers to the credential that is stored, to a control, and when it was accepted last, for a client that ends.
+async fn ask_both(ctx: &Context, work: &Work) -> Result<(ProbeRecord, ProbeRecord, Acceptance), NoAnswer> {
+    ask(ctx, work, work.stored.as_ref(), Priority::Ending, "try the credential").await
+}
+
+/// By the probe that separates at this server.
+async fn ask(
+    ctx: &Context,
+    work: &Work,
+    stored: Option<&Stored>,
+    priority: Priority,
+    what: &str,
+) -> Result<(ProbeRecord, ProbeRecord, Acceptance), NoAnswer> {
     let spec = &work.observed.spec;
-    let http = ctx.servers.of(&spec.server, Priority::Ending).map_err(|e| not_asked(e.to_string()))?;
+    let known = work.observed.status.acceptance.clone().and_then(|accepted| {
+        Some((ProbeMethod::parse(&accepted.method)?, proof::credential(spec, stored?)?, accepted))
+    });
+    let (method, credential, accepted) =
+        known.ok_or_else(|| NoAnswer::not_asked("there is no credential to try".to_owned()))?;
+    let http = ctx.servers.of(&spec.server, priority).map_err(|e| NoAnswer::not_asked(e.to_string()))?;
     let now = ctx.clock.now();
     let during = |what: &str, e: NoAnswer| NoAnswer { why: format!("{what}: {e}"), ..e };
-    let answer = proof::try_credential(&http, spec, method, &credential, now)
-        .await
-        .map_err(|e| during("try the credential", e))?;
+    let answer = proof::try_credential(&http, spec, method, &credential, now).await.map_err(|e| during(what, e))?;
     let control =
         ctx.controls.take(&http, spec, method, &credential, now).await.map_err(|e| during("take a control", e))?;
     Ok((answer, control, accepted))
@@ -109,12 +104,11 @@ async fn ask_both(ctx: &Context, work: &Work) -> Result<(ProbeRecord, ProbeRecor
 pub(super) async fn probe_before(ctx: &Context, work: &mut Work) -> Result<(), Error> {
     let verdict = match ask_both(ctx, work).await {
         Ok((answer, control, accepted)) => {
-            let verdict = evidence::verdict(&answer, &accepted, &control);
-            match (verdict, work.observed.status.acceptance.clone()) {
-                (Verdict::Accepted, Some(known)) => {
-                    credential_accepted(&mut work.observed.status, Acceptance { answer, ..known });
-                }
-                _ => probe_failed(&mut work.observed.status, verdict == Verdict::Unclear),
+            let verdict = evidence::verdict(&answer, &accepted.answer, &control);
+            if verdict == Verdict::Accepted {
+                credential_accepted(&mut work.observed.status, Acceptance { answer, ..accepted });
+            } else {
+                probe_failed(&mut work.observed.status, verdict == Verdict::Unclear);
             }
             verdict
         }

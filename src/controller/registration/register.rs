@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 
-use super::observe::{Work, management};
+use super::observe::Work;
 use super::say::{audit, failed, orphan, said};
 use super::{keep, record, server};
 use crate::api::{Phase, Rejection, SigningAlg, TokenEndpointAuthMethod};
@@ -57,7 +57,7 @@ pub(super) async fn prepare(ctx: &Context, work: &mut Work) -> Result<(), Error>
     faults::point("before-prepare");
     keep::prepared(ctx, &work.observed.name, &stored).await.map_err(doing("store a credential"))?;
     faults::point("after-prepare");
-    taken(work, stored);
+    work.holds(stored);
     Ok(())
 }
 
@@ -91,15 +91,12 @@ pub(super) async fn register(ctx: &Context, work: &mut Work) -> Result<(), Error
             // What it takes is stored already; that the server took it goes on record with the acceptance.
             Some(stored) => {
                 let applied = request::hash(&work.observed.spec.request);
-                taken(
-                    work,
-                    Stored {
-                        grant: management_secret::grant(&registered.granted, &work.observed.spec.request),
-                        applied,
-                        secret_expires_at: registered.client_secret_expires_at,
-                        ..stored
-                    },
-                );
+                work.holds(Stored {
+                    grant: management_secret::grant(&registered.granted, &work.observed.spec.request),
+                    applied,
+                    secret_expires_at: registered.client_secret_expires_at,
+                    ..stored
+                });
                 Ok(())
             }
             None => store(ctx, work, &*backend, registered, key).await,
@@ -149,12 +146,6 @@ async fn rejected(ctx: &Context, work: &mut Work, status: u16, message: String) 
     Ok(())
 }
 
-/// What managing the client takes, from now on in this pass.
-fn taken(work: &mut Work, stored: Stored) {
-    work.observed.management = management(&work.entry, &stored);
-    work.stored = Some(stored);
-}
-
 /// The server was certainly not reached, or did nothing: the attempt is off the record.
 async fn not_registered(ctx: &Context, work: &mut Work, why: &str, after: Option<Duration>) -> Result<(), Error> {
     let s = &mut work.observed.status;
@@ -191,6 +182,6 @@ async fn store(
         return Err(doing("store a registration")(error));
     }
     faults::point("after-store");
-    taken(work, stored);
+    work.holds(stored);
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Rotating a client's key in place.
 
-use super::observe::{Work, management};
+use super::observe::Work;
 use super::say::{audit, failed, said};
 use super::{keep, probe, record, register, update};
 use crate::api::{Acceptance, KeyRotationStatus, SigningAlg};
@@ -25,7 +25,6 @@ pub(super) async fn prepare(ctx: &Context, work: &mut Work) -> Result<(), Error>
     faults::point("before-next-key");
     keep(ctx, work, Stored { rotating, ..stored }).await?;
     faults::point("after-next-key");
-    work.observed.pass.keys_put = false;
     Ok(())
 }
 
@@ -58,7 +57,7 @@ pub(super) async fn put(ctx: &Context, work: &mut Work) -> Result<(), Error> {
 /// Shows that the key to come works.
 pub(super) async fn prove(ctx: &Context, work: &mut Work) -> Result<(), Error> {
     let Some(next) = work.stored.as_ref().and_then(|s| s.rotating.next.clone()) else { return Ok(()) };
-    match probe::ask_with_key(ctx, work, &next).await {
+    match probe::ask_with_key(ctx, work, &next, "try the key to come").await {
         Ok((answer, control, accepted)) => match evidence::verdict(&answer, &accepted.answer, &control) {
             Verdict::Accepted => {
                 credential_accepted(&mut work.observed.status, Acceptance { answer, ..accepted });
@@ -74,7 +73,7 @@ pub(super) async fn prove(ctx: &Context, work: &mut Work) -> Result<(), Error> {
                 failed(ctx, work, &why, None).await
             }
         },
-        Err(none) => failed(ctx, work, &format!("try the key to come: {}", none.why), None).await,
+        Err(none) => failed(ctx, work, &none.why, None).await,
     }
 }
 
@@ -102,7 +101,7 @@ pub(super) async fn rotated(ctx: &Context, work: &mut Work) -> Result<(), Error>
 /// Shows that the key before is refused.
 pub(super) async fn prove_refused(ctx: &Context, work: &mut Work) -> Result<(), Error> {
     let Some(previous) = work.stored.as_ref().and_then(|s| s.rotating.previous.clone()) else { return Ok(()) };
-    match probe::ask_with_key(ctx, work, &previous).await {
+    match probe::ask_with_key(ctx, work, &previous, "try the key that was rotated away").await {
         Ok((answer, control, accepted)) => {
             if evidence::refuses_key(&answer, &accepted.answer, &control) {
                 work.observed.pass.previous_refused = true;
@@ -113,7 +112,7 @@ pub(super) async fn prove_refused(ctx: &Context, work: &mut Work) -> Result<(), 
                 format!("the key that was rotated away is not refused yet: the server answered {}", answer.status);
             failed(ctx, work, &why, None).await
         }
-        Err(none) => failed(ctx, work, &format!("try the key that was rotated away: {}", none.why), None).await,
+        Err(none) => failed(ctx, work, &none.why, None).await,
     }
 }
 
@@ -124,7 +123,6 @@ pub(super) async fn drop_previous(ctx: &Context, work: &mut Work) -> Result<(), 
     faults::point("before-drop-key");
     keep(ctx, work, Stored { rotating, ..stored }).await?;
     faults::point("after-drop-key");
-    work.observed.pass.keys_put = false;
     Ok(())
 }
 
@@ -162,7 +160,8 @@ fn failures(work: &Work) -> u32 {
 
 async fn keep(ctx: &Context, work: &mut Work, stored: Stored) -> Result<(), Error> {
     keep::changed(ctx, &work.observed.name, &stored).await.map_err(doing("store a client's keys"))?;
-    work.observed.management = management(&work.entry, &stored);
-    work.stored = Some(stored);
+    work.holds(stored);
+    // What the server was given last is not what is stored now.
+    work.observed.pass.keys_put = false;
     Ok(())
 }

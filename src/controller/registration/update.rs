@@ -1,6 +1,6 @@
 //! Changing a client in place.
 
-use super::observe::{Work, management};
+use super::observe::Work;
 use super::say::{audit, failed, said};
 use super::{keep, record, server};
 use crate::api::FailedChange;
@@ -84,7 +84,6 @@ async fn took(ctx: &Context, work: &mut Work, stored: Stored, updated: Updated) 
             .await
             .map_err(doing("store a rotated registration access token"))?;
     }
-    work.observed.management = management(&work.entry, &stored);
-    work.stored = Some(stored);
+    work.holds(stored);
     Ok(())
 }

@@ -68,8 +68,7 @@ pub(super) fn due(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) 
 
 /// What became of the rotation in place that the entry asks for; `None` while it is under way.
 fn became_of(entry: &ClientRegistration) -> Option<KeyRotationStatus> {
-    let asked = entry.spec.key_rotation.as_ref()?;
-    entry.state().key_rotation.filter(|s| s.begun_at == asked.begun_at)
+    entry.spec.key_rotation.as_ref()?.became(&entry.state()).cloned()
 }
 
 /// Whether another key is on its way to the server.
@@ -92,8 +91,8 @@ pub(super) fn begin(entry: &ClientRegistration, why: &RotationOf, now: DateTime<
 
 /// The new key is published: the one before ends when the overlap is over.
 pub(super) fn key_published(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Option<Step> {
-    let asked = entry.spec.key_rotation.as_ref().filter(|r| r.retires_at.is_none())?;
-    let done = became_of(entry).filter(|s| s.begun_at == asked.begun_at && s.rotated_at.is_some())?;
+    entry.spec.key_rotation.as_ref().filter(|r| r.retires_at.is_none())?;
+    let done = became_of(entry).filter(|s| s.rotated_at.is_some())?;
     let shown = o.secret == Published::UpToDate && done.retired_at.is_none();
     shown.then(|| Step::RetireKey { name: name(entry), at: (now + overlap(o)).trunc_subsecs(0) })
 }

@@ -5,7 +5,6 @@
 use chrono::{DateTime, Utc};
 
 use super::{Keys, Management, Observed, Step};
-use crate::api::KeyRotationStatus;
 
 /// The next step of a rotation, where there is one to make.
 pub(super) fn rotate(o: &Observed, now: DateTime<Utc>) -> Option<Step> {
@@ -15,11 +14,8 @@ pub(super) fn rotate(o: &Observed, now: DateTime<Utc>) -> Option<Step> {
         return None;
     }
     let keys = keys(o)?;
-    if let Some(done) = became_of(o) {
-        let over = done.refused.is_some() || done.retired_at.is_some();
-        return retires_at(o)
-            .filter(|at| !over && *at <= now && o.circumstances.clock_trusted)
-            .map(|_| retire(o, keys));
+    if wanted.became(&o.status).is_some() {
+        return overlap_is_over(o, now).then(|| retire(o, keys));
     }
     Some(if keys.brought_by == Some(wanted.begun_at) {
         Step::RecordKeyRotated
@@ -52,21 +48,20 @@ fn retire(o: &Observed, keys: Keys) -> Step {
 /// Whether the server is to know the key before no more.
 pub fn retires_previous(o: &Observed, now: DateTime<Utc>) -> bool {
     let Some((wanted, keys)) = o.spec.key_rotation.as_ref().zip(keys(o)) else { return false };
-    match became_of(o) {
-        Some(_) => retires_at(o).is_some_and(|at| at <= now && o.circumstances.clock_trusted),
+    match wanted.became(&o.status) {
+        Some(_) => overlap_is_over(o, now),
         None => keys.previous && keys.brought_by != Some(wanted.begun_at),
     }
 }
 
-/// When the key before is to be taken away, where it is there still.
-pub(super) fn retires_at(o: &Observed) -> Option<DateTime<Utc>> {
-    let done = became_of(o)?;
-    o.spec.key_rotation.as_ref()?.retires_at.filter(|_| done.retired_at.is_none() && done.refused.is_none())
+fn overlap_is_over(o: &Observed, now: DateTime<Utc>) -> bool {
+    o.circumstances.clock_trusted && retires_at(o).is_some_and(|at| at <= now)
 }
 
-fn became_of(o: &Observed) -> Option<&KeyRotationStatus> {
+/// When the key before is to be taken away, where it is there still.
+pub(super) fn retires_at(o: &Observed) -> Option<DateTime<Utc>> {
     let wanted = o.spec.key_rotation.as_ref()?;
-    o.status.key_rotation.as_ref().filter(|s| s.begun_at == wanted.begun_at)
+    wanted.became(&o.status).filter(|done| !done.is_over()).and(wanted.retires_at)
 }
 
 fn keys(o: &Observed) -> Option<Keys> {

@@ -9,7 +9,7 @@ use oauthclient_operator::authorization_server::{
 
 use crate::results::{CHOOSES_ID, LISTS, Results};
 use crate::server::{Server, random};
-use crate::wire::now;
+use crate::support::now;
 
 /// More than fit on a page of any of these servers.
 const MANY: usize = 103;
