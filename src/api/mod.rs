@@ -3,12 +3,14 @@
 
 mod authorization_server;
 mod backend;
+mod client_policy;
 mod client_registration;
 mod common;
 mod oauth_client;
 
 pub use authorization_server::*;
 pub use backend::*;
+pub use client_policy::*;
 pub use client_registration::*;
 pub use common::*;
 pub use oauth_client::*;

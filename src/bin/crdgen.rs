@@ -4,11 +4,11 @@ use std::{fs, path::Path};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
-use oauthclient_operator::api::{AuthorizationServer, ClientRegistration, OAuthClient};
+use oauthclient_operator::api::{AuthorizationServer, ClientPolicy, ClientRegistration, OAuthClient};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args().nth(1).unwrap_or_else(|| "crds".into());
-    for crd in [OAuthClient::crd(), AuthorizationServer::crd(), ClientRegistration::crd()] {
+    for crd in [OAuthClient::crd(), AuthorizationServer::crd(), ClientPolicy::crd(), ClientRegistration::crd()] {
         write(Path::new(&folder), &crd)?;
     }
     Ok(())

@@ -12,6 +12,7 @@ pub mod evidence;
 pub mod lifetime;
 pub mod merge_patch;
 pub mod names;
+pub mod policy;
 pub mod registration;
 pub mod request;
 pub mod survey;

@@ -89,7 +89,7 @@ pub fn granted_too_much(request: &RegistrationRequest, granted: &Grant) -> Optio
 }
 
 /// A server's words, short and in one line.
-pub(super) fn cut(text: &str) -> String {
+pub fn cut(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(200).collect()
 }
 
