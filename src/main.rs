@@ -121,6 +121,7 @@ async fn run(flags: Flags) -> Result<(), String> {
         kinds,
         servers: Servers::new(metrics.clone()),
         controls: proof::Controls::default(),
+        counting: tokio::sync::Mutex::default(),
         looked: authorization_server::Looked::default(),
         scope,
         metrics,

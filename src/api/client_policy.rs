@@ -44,14 +44,51 @@ pub struct ClientPolicySpec {
     /// What becomes of a running client that a changed policy no longer allows.
     #[serde(default)]
     pub on_violation: OnViolation,
+    /// Break-glass: what is denied whatever any policy allows. Running clients are revoked at once, and none comes back as
+    /// long as this stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deny: Option<Deny>,
+}
+
+/// What is denied: a client that any one of the lists names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("self.all || self.clients.size() + self.owners.size() + self.namespaces.size() + self.authorizationServers.size() > 0", "deny names nothing: give clients, owners, namespaces or authorizationServers, or set all"))]
+#[x_kube(validation = ("self.reason.trim() != ''", "deny.reason must not be blank: it is what the ledger says"))]
+pub struct Deny {
+    /// Clients, as `namespace/name`; `*` stands for a run of characters within either.
+    #[serde(default)]
+    #[schemars(length(max = 1000), inner(length(min = 3, max = 317)))]
+    #[x_kube(validation = ("self.all(c, c.matches(r'^[^/]+/[^/]+$'))", "a client is namespace/name"))]
+    pub clients: Vec<String>,
+    /// Owners, by e-mail pattern as in allow.ownerEmails.
+    #[serde(default)]
+    #[schemars(length(max = 1000), inner(length(min = 1, max = 254)))]
+    #[x_kube(validation = ("self.all(p, p == '*' || p.matches(r'^[^@]+@[^@]+$'))", "an owner's pattern is an e-mail address with one @, such as *@corp.example, or * alone"))]
+    pub owners: Vec<String>,
+    /// Namespaces, by name.
+    #[serde(default)]
+    #[schemars(length(max = 1000), inner(length(min = 1, max = 63)))]
+    pub namespaces: Vec<String>,
+    /// AuthorizationServers, by name.
+    #[serde(default)]
+    #[schemars(length(max = 1000), inner(length(min = 1, max = 253)))]
+    pub authorization_servers: Vec<String>,
+    /// Every client.
+    #[serde(default)]
+    pub all: bool,
+    /// Why, for the ledger.
+    #[schemars(length(min = 1, max = 512))]
+    pub reason: String,
 }
 
 /// Which requests a policy is about.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!has(self.namespaces) || !has(self.namespaces.matchLabels) || self.namespaces.matchLabels.all(k, k.startsWith('oauthclient.dev/') || k == 'kubernetes.io/metadata.name')", "labels that a policy reads begin with oauthclient.dev/, which only the platform may set on a namespace"))]
 pub struct AppliesTo {
-    /// Namespaces, by name or by label. Left empty: none. A label that is read here should begin with oauthclient.dev/,
-    /// which only the platform may set on a namespace.
+    /// Namespaces, by name or by label. Left empty: none. A label that is read here begins with oauthclient.dev/, which
+    /// only the platform may set on a namespace.
     #[serde(default)]
     pub namespaces: NamespaceSelector,
     /// Names of AuthorizationServers; `*` alone means every one. Left empty: none.
@@ -116,7 +153,7 @@ pub struct PolicyLimits {
 }
 
 /// What a request must have.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Require {
     /// A workload that it ends with.
@@ -128,6 +165,7 @@ pub struct Require {
     /// The owner's team is what this label of the namespace says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 317))]
+    #[x_kube(validation = ("self.startsWith('oauthclient.dev/')", "a label that a policy reads begins with oauthclient.dev/, which only the platform may set on a namespace"))]
     pub owner_matches_namespace_label: Option<String>,
     /// This authentication method.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::authorization_server::{EvidenceLevel, RequestLimits, ServerEndpoints};
 use super::backend::Backend;
+use super::client_policy::OnViolation;
 use super::common::{Condition, JsonWebKeySet, Owner, PinnedWorkload, SigningAlg, Span, TokenEndpointAuthMethod};
 
 /// A ledger entry: one client at one authorization server. Written before the server is first called, kept
@@ -54,6 +55,9 @@ pub struct ClientRegistrationSpec {
     pub server: ServerSnapshot,
     /// What is asked for now.
     pub request: RegistrationRequest,
+    /// The policy that allowed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyRef>,
     /// The workload that bounds the client's life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<PinnedWorkload>,
@@ -76,6 +80,16 @@ pub struct ClientRegistrationSpec {
     /// An end that was decided elsewhere, such as being replaced by a later entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
+}
+
+/// The policy that a client runs on, as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyRef {
+    /// Name of the ClientPolicy.
+    pub name: String,
+    /// What becomes of the client when no policy allows it any more; it holds where that policy is deleted.
+    pub on_violation: OnViolation,
 }
 
 /// Why a registration was made beside another that goes on.
@@ -249,6 +263,10 @@ pub enum EndReason {
     GrantedTooMuch,
     /// The server no longer has the client, and it was not the operator who deleted it.
     GoneAtServer,
+    /// No policy allows it any more, and the one that did says that it is to be revoked.
+    PolicyViolation,
+    /// A policy denies it.
+    Denied,
     /// Nothing tells a live credential at this server from others, so an end that has to be Proven never could be.
     EvidenceUnobtainable,
 }
@@ -269,6 +287,8 @@ impl EndReason {
             Self::Replaced => "Replaced",
             Self::GrantedTooMuch => "GrantedTooMuch",
             Self::GoneAtServer => "GoneAtServer",
+            Self::PolicyViolation => "PolicyViolation",
+            Self::Denied => "Denied",
             Self::EvidenceUnobtainable => "EvidenceUnobtainable",
         }
     }

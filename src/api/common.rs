@@ -81,6 +81,7 @@ pub struct NamespaceSelector {
     pub names: Vec<String>,
     /// Labels that a namespace must all carry.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 20))]
     pub match_labels: std::collections::BTreeMap<String, String>,
 }
 

@@ -224,6 +224,9 @@ pub struct OAuthClientStatus {
     /// Hash of everything governed in the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_hash: Option<String>,
+    /// The ClientPolicy that allows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
     /// When the client was first registered; ttl counts from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registered_at: Option<DateTime<Utc>>,
@@ -254,7 +257,7 @@ pub struct OAuthClientStatus {
     /// The Secret with the credential (Service Binding Specification for Kubernetes: provisioned service).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<Binding>,
-    /// Accepted, Registered, Ready; Reconciling while a change is not made yet; Stalled when it takes an edit or an
+    /// Accepted, Registered, Ready; Compliant, False where no policy allows any more what runs; Reconciling while a change is not made yet; Stalled when it takes an edit or an
     /// administrator to go on; Drifted when somebody changed the client at the server; Revoked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]

@@ -6,7 +6,7 @@ mod observe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config};
@@ -15,10 +15,11 @@ use kube::runtime::watcher;
 use kube::{CustomResourceExt, ResourceExt};
 
 use super::stream::{self, Target};
-use super::watch::{self, Begun, Key};
+use super::watch::{self, Begun, Index, Key};
 use super::{Context, Error, again, at, measured, write_status};
 use crate::api::{
-    AuthorizationServer, CLIENT_NAMESPACE_LABEL, ClientRegistration, MANAGED_BY_LABEL, MANAGER, OAuthClient,
+    AuthorizationServer, CLIENT_NAMESPACE_LABEL, ClientPolicy, ClientRegistration, MANAGED_BY_LABEL, MANAGER,
+    OAuthClient,
 };
 use crate::domain::client::{Decision, Step, decide};
 use crate::domain::names;
@@ -28,6 +29,8 @@ use crate::kubernetes::scope;
 
 const STEPS: usize = 10;
 const PASS: Duration = Duration::from_secs(60);
+/// Between two clients that are judged anew because a policy changed.
+const JUDGED_EVERY: Duration = Duration::from_millis(5);
 
 /// Runs the controller until it is told to stop: one for each namespace, where they are restricted.
 pub async fn run(ctx: Arc<Context>) {
@@ -45,7 +48,7 @@ async fn run_in(ctx: Arc<Context>, place: Option<String>) {
     let Begun { controller, index, store } =
         watch::controller(&ctx, &target("oauthclients"), all, std::slice::from_ref(&place), hangs_on);
     ctx.metrics.count_clients(store);
-    let by_secret = index.clone();
+    let (by_secret, by_server) = (index.clone(), index.clone());
     let secrets = scope::api::<PartialObjectMeta<Secret>>(&ctx.client, namespace);
     let servers = Api::<AuthorizationServer>::all(ctx.client.clone());
     controller
@@ -60,13 +63,40 @@ async fn run_in(ctx: Arc<Context>, place: Option<String>) {
         .watches_stream(stream::changes(&ctx, &target("secrets"), secrets, ours), move |secret| {
             by_secret.on(&Key::Secret { namespace: secret.namespace().unwrap_or_default(), name: secret.name_any() })
         })
-        .watches_stream(stream::news(&ctx, &target("authorizationservers"), servers, any, matters), move |server| {
-            index.on(&Key::Server(server.name_any()))
-        })
+        .watches_stream(
+            stream::news(&ctx, &target("authorizationservers"), servers, any.clone(), matters),
+            move |server| by_server.on(&Key::Server(server.name_any())),
+        )
+        .reconcile_on(judged_anew(&ctx, &target("clientpolicies"), any, index))
         .with_config(Config::default().concurrency(64))
         .run(reconcile, again, ctx.clone())
         .for_each(|_| std::future::ready(()))
         .await;
+}
+
+/// Every client, each time a policy changes: so many in a second, since each reads everything that it rests on.
+fn judged_anew(
+    ctx: &Context,
+    target: &Target<'_>,
+    any: watcher::Config,
+    index: Arc<Index<OAuthClient>>,
+) -> impl Stream<Item = ObjectRef<OAuthClient>> + Send + use<> {
+    let policies = Api::<ClientPolicy>::all(ctx.client.clone());
+    let (tell, told) = tokio::sync::watch::channel(());
+    let changes = stream::news(ctx, target, policies, any, |p: &ClientPolicy| (p.uid(), p.metadata.generation));
+    let hears = changes.map(move |_| tell.send_replace(()));
+    let waves = futures::stream::unfold((told, index), |(mut told, index)| async move {
+        told.changed().await.ok()?;
+        let all = index.on(&Key::Policies);
+        Some((all, (told, index)))
+    });
+    let paced = waves.flat_map(|all| {
+        futures::stream::iter(all).then(|client| async move {
+            tokio::time::sleep(JUDGED_EVERY).await;
+            client
+        })
+    });
+    futures::stream::select(hears.filter_map(|()| std::future::ready(None)), paced)
 }
 
 /// What its clients take from a server: not what was found at the last look through them all, which is written each time.
@@ -89,7 +119,7 @@ fn hangs_on(client: &OAuthClient) -> Vec<Key> {
     });
     let server = Key::Server(client.spec.authorization_server_ref.name.clone());
     let secret = Key::Secret { namespace: namespace.clone(), name: client.spec.secret_name(&client.name_any()) };
-    workload.into_iter().chain([server, secret, Key::Namespace(namespace)]).collect()
+    workload.into_iter().chain([server, secret, Key::Namespace(namespace), Key::Policies]).collect()
 }
 
 async fn reconcile(client: Arc<OAuthClient>, ctx: Arc<Context>) -> Result<Action, Error> {
@@ -99,6 +129,7 @@ async fn reconcile(client: Arc<OAuthClient>, ctx: Arc<Context>) -> Result<Action
 
 async fn pass(namespace: &str, name: &str, ctx: &Context) -> Result<Action, Error> {
     let api: Api<OAuthClient> = Api::namespaced(ctx.client.clone(), namespace);
+    let mut counted = None;
     for _ in 0..STEPS {
         if ctx.is_stopping() {
             break;
@@ -128,6 +159,11 @@ async fn pass(namespace: &str, name: &str, ctx: &Context) -> Result<Action, Erro
         }
         if step == Step::Wait {
             return Ok(at(requeue_at, now));
+        }
+        if matches!(step, Step::CreateEntry { .. }) && counted.is_none() && observe::counts(&view.observed.policies) {
+            // One at a time, and counted anew: two would both be the last that is allowed.
+            counted = Some(ctx.counting.lock().await);
+            continue;
         }
         if act::act(ctx, &view, step).await? {
             return Ok(Action::await_change());

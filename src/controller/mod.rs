@@ -52,6 +52,8 @@ pub struct Context {
     pub servers: Servers,
     /// Controls: answers to clients that never existed.
     pub controls: proof::Controls,
+    /// Held while clients are counted and one more is made.
+    pub counting: tokio::sync::Mutex<()>,
     /// When servers were looked at.
     pub looked: authorization_server::Looked,
     /// The namespaces that are watched.

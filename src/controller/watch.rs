@@ -27,6 +27,8 @@ pub enum Key {
     Namespace(String),
     /// An `AuthorizationServer`.
     Server(String),
+    /// The policies, all of them.
+    Policies,
     /// A tenant's Secret.
     Secret {
         /// Its namespace.

@@ -19,6 +19,9 @@ pub fn of(before: Option<&OAuthClientStatus>, after: &OAuthClientStatus) -> Opti
     if let Some(told) = rotated(before, after) {
         return Some(told);
     }
+    if let Some(told) = not_compliant(before, after) {
+        return Some(told);
+    }
     let is = place(after);
     let was = before.map(place);
     // What is waited for may change several times: that it waits is told once.
@@ -40,6 +43,13 @@ fn rotated(before: Option<&OAuthClientStatus>, after: &OAuthClientStatus) -> Opt
     let note =
         format!("the Secret holds a new credential since {}; the one before ends with the overlap", at.to_rfc3339());
     Some(Told { warning: false, reason: "Rotated".into(), note })
+}
+
+/// That no policy allows any more what runs.
+fn not_compliant(before: Option<&OAuthClientStatus>, after: &OAuthClientStatus) -> Option<Told> {
+    let compliant = |s: &OAuthClientStatus| s.conditions.iter().find(|c| c.type_ == "Compliant").cloned();
+    let condition = compliant(after).filter(|_| before.and_then(compliant).is_none())?;
+    Some(Told { warning: true, reason: "NotCompliant".into(), note: condition.message })
 }
 
 /// What to tell when an object is let go: that its client is gone, and how well that is known; unless that was told

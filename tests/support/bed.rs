@@ -24,6 +24,7 @@ impl Bed {
         bed.kubectl(&["apply", "-f", &root().join("crds").to_string_lossy()]);
         bed.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
         bed.kubectl(&["apply", "-f", &root().join("deploy").to_string_lossy()]);
+        bed.kubectl(&["apply", "-f", &root().join("tests/support/everything.yaml").to_string_lossy()]);
         let token = format!("--from-literal=token={TOKEN}");
         bed.kubectl(&["-n", "oauthclient-system", "create", "secret", "generic", "corp-registration", &token]);
         let reader = ["serviceaccount", "reader-of-the-tests"];

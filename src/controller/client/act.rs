@@ -9,8 +9,8 @@ use serde_json::json;
 use super::observe::View;
 use crate::api::{
     AuthorizationServer, CLIENT_FINALIZER, CLIENT_NAME_LABEL, CLIENT_NAMESPACE_LABEL, CLIENT_UID_LABEL, ClientRef,
-    ClientRegistration, ClientRegistrationSpec, ENTRY_FINALIZER, End, EndReason, KeyRotation, MANAGED_BY_LABEL,
-    MANAGER, OAuthClient, PinnedWorkload, ROTATE_ANNOTATION, SERVER_LABEL,
+    ClientRegistration, ClientRegistrationSpec, ENTRY_FINALIZER, End, KeyRotation, MANAGED_BY_LABEL, MANAGER,
+    OAuthClient, PinnedWorkload, ROTATE_ANNOTATION, SERVER_LABEL,
 };
 use crate::controller::{Context, Error, doing, faults, servers};
 use crate::domain::client::Step;
@@ -43,12 +43,13 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
             finalizers(&clients, client, &left).await?;
             Ok(true)
         }
-        Step::CreateEntry { attempt, first_registered_at, expires_at, not_before, workload, end, rotation } => {
+        Step::CreateEntry { attempt, first_registered_at, expires_at, not_before, workload, end, rotation, policy } => {
             let Some(server) = &view.observed.server else { return Ok(true) };
             let times = Times { first_registered_at, expires_at, not_before };
             let mut entry = entry(ctx, client, server, attempt, &times, workload);
             entry.spec.end = end;
             entry.spec.rotation = rotation;
+            entry.spec.policy = policy;
             faults::point("before-entry");
             match ctx.ledger().create(&writer::post(), &entry).await {
                 Ok(_) => {}
@@ -59,12 +60,15 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
             faults::point("after-entry");
             Ok(true)
         }
-        Step::UpdateEntry { name, expires_at, whole } => {
+        Step::UpdateEntry { name, expires_at, whole, policy } => {
             let mut spec = json!({"expiresAt": expires_at, "generation": client.metadata.generation});
             if whole {
                 spec["request"] = request::patch(&request::of(&client.spec));
                 spec["owner"] = json!(client.spec.owner);
                 spec["purpose"] = json!(client.spec.purpose);
+            }
+            if let Some(policy) = policy {
+                spec["policy"] = json!(policy);
             }
             // Only of the entry as it was seen: one that is being registered meanwhile is registered as it was asked for,
             // and changed after that.
@@ -73,8 +77,8 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
             patch_entry(ctx, &name, json!({"metadata": {"resourceVersion": seen}, "spec": spec})).await?;
             Ok(true)
         }
-        Step::EndEntry { name, why } => {
-            let end = End { reason: EndReason::Replaced, message: why.into(), at: ctx.clock.now() };
+        Step::EndEntry { name, reason, why } => {
+            let end = End { reason, message: why, at: ctx.clock.now() };
             patch_entry(ctx, &name, json!({"spec": {"end": end}})).await?;
             Ok(true)
         }
@@ -216,6 +220,7 @@ fn entry(
         purpose: client.spec.purpose.clone(),
         server: servers::snapshot(server, client.spec.jwks.is_some()),
         request: request::of(&client.spec),
+        policy: None,
         workload,
         first_registered_at: times.first_registered_at,
         expires_at: times.expires_at,

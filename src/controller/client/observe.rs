@@ -1,15 +1,18 @@
 //! Everything that is known of an `OAuthClient`, read live.
 
+use std::collections::HashSet;
+
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::Api;
+use kube::api::{Api, ListParams};
 use kube::{CustomResourceExt, ResourceExt};
 
-use crate::api::{AuthorizationServer, ClientRegistration, OAuthClient, Phase};
+use crate::api::{AuthorizationServer, ClientPolicy, ClientRegistration, OAuthClient, Phase};
 use crate::authorization_server::keys::ClientKey;
 use crate::controller::Context;
 use crate::controller::registration::namespace;
 use crate::domain::client::{Observed, Published, entry_names, known_attempts};
 use crate::domain::ends::NamespaceState;
+use crate::domain::policy::Others;
 use crate::kubernetes::look::{Look, look};
 use crate::kubernetes::{management_secret, tenant_secret};
 
@@ -38,6 +41,10 @@ pub async fn observe(ctx: &Context, client: OAuthClient) -> Option<View> {
         Look::Gone => None,
         Look::Unknown(_) => return None,
     };
+    let Ok(policies) = Api::<ClientPolicy>::all(ctx.client.clone()).list(&ListParams::default()).await else {
+        return None;
+    };
+    let others = if counts(&policies.items) { others(ctx, &client).await? } else { Others::default() };
     let known = known_attempts(&client);
     let mut entries: Vec<ClientRegistration> = Vec::new();
     let ledger = ctx.ledger();
@@ -74,6 +81,8 @@ pub async fn observe(ctx: &Context, client: OAuthClient) -> Option<View> {
         entries,
         workload,
         secret,
+        policies: policies.items,
+        others,
         clock_trusted: ctx.clock_trusted(),
     };
     Some(View { observed, wanted, found })
@@ -87,4 +96,31 @@ async fn wanted(ctx: &Context, client: &OAuthClient, entries: &[ClientRegistrati
     let stored = management_secret::parse(&secret)?;
     let key_id = stored.private_key.as_ref().and_then(|pem| ClientKey::from_pem(pem).ok()).map(|k| k.key_id);
     tenant_secret::build(client, entry, &stored, key_id.as_deref())
+}
+
+/// Whether any policy goes by how many clients there are.
+pub(super) fn counts(policies: &[ClientPolicy]) -> bool {
+    let limits = policies.iter().map(|p| &p.spec.limits);
+    limits.into_iter().any(|l| l.max_clients_per_namespace.is_some() || l.max_clients_per_owner.is_some())
+}
+
+/// How many clients live besides this object's, by the ledger.
+async fn others(ctx: &Context, client: &OAuthClient) -> Option<Others> {
+    let all = ctx.ledger().list(&ListParams::default()).await.ok()?;
+    let (uid, namespace) = (client.uid().unwrap_or_default(), client.namespace().unwrap_or_default());
+    let (mut in_namespace, mut of_owner) = (HashSet::new(), HashSet::new());
+    for entry in all.items.iter().filter(|e| e.is_live() && e.state().phase != Phase::PossibleOrphan) {
+        let of = &entry.spec.client_ref;
+        if of.uid == uid {
+            continue;
+        }
+        if of.namespace == namespace {
+            in_namespace.insert(of.uid.clone());
+        }
+        if entry.spec.owner.email == client.spec.owner.email {
+            of_owner.insert(of.uid.clone());
+        }
+    }
+    let count = |of: HashSet<String>| u32::try_from(of.len()).unwrap_or(u32::MAX);
+    Some(Others { in_namespace: count(in_namespace), of_owner: count(of_owner) })
 }

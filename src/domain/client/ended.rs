@@ -43,7 +43,7 @@ pub(super) fn ended(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
         return not_final(o, open, now);
     }
     if deserves_another(o, entry, now) {
-        return match refusal(o, false) {
+        return match refusal(o, None, now) {
             Some(refused) => refuse(o, None, refused, now),
             None => create(o, None, None, now),
         };
@@ -138,7 +138,13 @@ fn deserves_another(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
     }
     match state.end.map(|e| e.reason) {
         // One that somebody deleted at the server is made anew where the object still deserves it.
-        Some(EndReason::Expired | EndReason::Suspended | EndReason::GoneAtServer) => true,
+        Some(
+            EndReason::Expired
+            | EndReason::Suspended
+            | EndReason::GoneAtServer
+            | EndReason::PolicyViolation
+            | EndReason::Denied,
+        ) => true,
         // Refused before the server was called.
         Some(EndReason::Replaced) => state.phase == Phase::Cancelled,
         Some(EndReason::RegistrationDeleted | EndReason::GrantedTooMuch) => edited,

@@ -25,7 +25,7 @@ pub(super) fn missing(o: &Observed, now: DateTime<Utc>) -> Option<Decision> {
     }
     let over = says_how_it_ended(status);
     if over && deserves_another(o, status, named, now) {
-        return Some(match refusal(o, false) {
+        return Some(match refusal(o, None, now) {
             Some(refused) => refuse(o, None, refused, now),
             None => create(o, None, None, now),
         });
@@ -51,7 +51,7 @@ fn deserves_another(o: &Observed, status: &OAuthClientStatus, named: &Registrati
     let until = status.registered_at.map(|first| lifetime::expires_at(&o.client.spec.lifetime, first));
     match revoked.map(|c| c.reason.as_str()) {
         None | Some("RegistrationDeleted" | "GrantedTooMuch" | "EvidenceUnobtainable") => edited,
-        Some("Suspended" | "GoneAtServer") => true,
+        Some("Suspended" | "GoneAtServer" | "PolicyViolation" | "Denied") => true,
         Some("Expired") => until.is_none_or(|t| t > now),
         Some(_) => false,
     }

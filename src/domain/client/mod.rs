@@ -2,6 +2,7 @@
 //! the status says.
 
 mod ended;
+mod governed;
 mod missing;
 mod refusal;
 mod rotation;
@@ -15,10 +16,11 @@ pub use missing::is_told;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
 use crate::api::{
-    AuthorizationServer, ClientRegistration, End, KeyRotation, OAuthClient, OAuthClientStatus, Phase, PinnedWorkload,
-    RotationOf,
+    AuthorizationServer, ClientPolicy, ClientRegistration, End, EndReason, KeyRotation, OAuthClient, OAuthClientStatus,
+    Phase, PinnedWorkload, PolicyRef, RotationOf,
 };
 use crate::domain::ends::NamespaceState;
+use crate::domain::policy::Others;
 use crate::domain::workload::Workload;
 use crate::domain::{lifetime, names};
 
@@ -55,6 +57,10 @@ pub struct Observed {
     pub workload: Workload,
     /// Its Secret.
     pub secret: Published,
+    /// All policies.
+    pub policies: Vec<ClientPolicy>,
+    /// How many clients live besides.
+    pub others: Others,
     /// Whether the local clock is near the API server's.
     pub clock_trusted: bool,
 }
@@ -80,6 +86,8 @@ pub enum Step {
         end: Option<End>,
         /// The rotation that it is for.
         rotation: Option<RotationOf>,
+        /// The policy that allows it.
+        policy: Option<PolicyRef>,
     },
     /// Bring the entry in line with this generation of the object.
     UpdateEntry {
@@ -89,13 +97,17 @@ pub enum Step {
         expires_at: DateTime<Utc>,
         /// What is asked changes too; otherwise only the time, and the record that this generation was judged.
         whole: bool,
+        /// The policy that allows it, where that is another one.
+        policy: Option<PolicyRef>,
     },
-    /// End an entry that another has replaced.
+    /// End an entry: another has replaced it, or it is not allowed.
     EndEntry {
         /// The entry's name.
         name: String,
+        /// Why.
+        reason: EndReason,
         /// Why, in a sentence.
-        why: &'static str,
+        why: String,
     },
     /// Let an entry whose credential was rotated end by itself, when the overlap is over.
     RetireEntry {
@@ -202,7 +214,10 @@ pub fn decide(o: &Observed, now: DateTime<Utc>) -> Decision {
         // Its entry was removed by force before the status named it: nothing stands for that credential any more.
         return only(Step::DeleteSecret);
     }
-    match refusal::refusal(o, serving.is_some()) {
+    if let Some(step) = governed::end(o) {
+        return only(step);
+    }
+    match refusal::refusal(o, serving, now) {
         Some(refused) => return refusal::refuse(o, serving, refused, now),
         None if o.namespace != NamespaceState::Active => return wait(None),
         None => {}
@@ -262,6 +277,7 @@ fn create(o: &Observed, not_before: Option<DateTime<Utc>>, end: Option<End>, now
         expires_at: lifetime::expires_at(&o.client.spec.lifetime, first),
         not_before,
         workload,
+        policy: governed::policy(o, false, now).filter(|_| end.is_none()),
         end,
         rotation: None,
     })

@@ -2,10 +2,11 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::governed::{self, Standing};
 use super::serving::{goes_on, take_over};
 use super::status::{base, finish};
 use super::{Decision, LOOK_AGAIN, Observed, Published, Step, at, in_line, pinned};
-use crate::api::{ClientRegistration, EvidenceLevel};
+use crate::api::{ClientRegistration, EndReason, EvidenceLevel};
 use crate::domain::conditions::say;
 use crate::domain::lifetime;
 use crate::domain::workload::Workload;
@@ -32,8 +33,8 @@ fn waiting(reason: &'static str, message: impl Into<String>) -> Option<Refusal> 
     Some(Refusal { reason, message: message.into(), waiting: true, again: None, ends: false })
 }
 
-/// What stands against registering this object now; with `runs`, against its going on as it does.
-pub(super) fn refusal(o: &Observed, runs: bool) -> Option<Refusal> {
+/// What stands against registering this object now; where a client serves, against changing it to what is asked for.
+pub(super) fn refusal(o: &Observed, serving: Option<&ClientRegistration>, now: DateTime<Utc>) -> Option<Refusal> {
     let spec = &o.client.spec;
     let namespace = o.client.metadata.namespace.as_deref().unwrap_or_default();
     let server_name = &spec.authorization_server_ref.name;
@@ -68,8 +69,16 @@ pub(super) fn refusal(o: &Observed, runs: bool) -> Option<Refusal> {
             ),
         );
     }
+    match governed::of_asked(o, serving.is_some(), now) {
+        Standing::Denied(why) => return refused("Denied", why),
+        // What runs and is not allowed any more is another matter.
+        Standing::Refused(why) if serving.is_none_or(|entry| governed::is_edit(o, entry)) => {
+            return refused("NotAllowedByPolicy", why);
+        }
+        Standing::Refused(_) | Standing::Allowed(_) => {}
+    }
     // A client that was registered already goes on, whatever became of the server.
-    if runs {
+    if serving.is_some() {
         return None;
     }
     if !o.clock_trusted {
@@ -162,7 +171,8 @@ pub(super) fn refuse(
             // Judged: what the edit asks for is not granted, but for a shorter life.
             let name = serving.metadata.name.clone().unwrap_or_default();
             let asked = lifetime::expires_at(&o.client.spec.lifetime, serving.spec.first_registered_at);
-            let step = Step::UpdateEntry { name, expires_at: asked.min(serving.spec.expires_at), whole: false };
+            let expires_at = asked.min(serving.spec.expires_at);
+            let step = Step::UpdateEntry { name, expires_at, whole: false, policy: None };
             return Decision { step, status: None, requeue_at: None };
         }
         if let Some(step) = take_over(o, serving, now) {
@@ -172,12 +182,13 @@ pub(super) fn refuse(
         let requeue_at = Some(refusal.again.map_or(expiry, |t| expiry.min(now + t)));
         let mut status = base(o, serving);
         let ready = o.secret == Published::UpToDate || serving.spec.request.jwks.is_some();
-        let said = vec![
+        let mut said = vec![
             say("Accepted", false, refusal.reason, refusal.message.clone()),
             say("Registered", true, "Registered", "the client exists at the authorization server"),
             say("Ready", ready, if ready { "Ready" } else { refusal.reason }, refusal.message.clone()),
             say("Stalled", true, refusal.reason, refusal.message.clone()),
         ];
+        said.extend(governed::compliant(o, serving));
         finish(o, &mut status, if ready { "Ready" } else { "Refused" }, refusal.message, said, now);
         return Decision { step: Step::Wait, status: Some(status), requeue_at };
     }
@@ -186,7 +197,8 @@ pub(super) fn refuse(
     {
         // The registration controller knows nothing of what stands against it.
         let name = begun.metadata.name.clone().unwrap_or_default();
-        let step = Step::EndEntry { name, why: "it was refused before the server was called" };
+        let why = "it was refused before the server was called".to_owned();
+        let step = Step::EndEntry { name, reason: EndReason::Replaced, why };
         return Decision { step, status: None, requeue_at: None };
     }
     let mut status = o.client.status.clone().unwrap_or_default();

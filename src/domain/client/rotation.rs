@@ -7,7 +7,7 @@ use super::serving::{goes_on, name};
 use super::status::base;
 use super::{Decision, Observed, Published, Step, only};
 use crate::api::{
-    ClientRegistration, KeyRotation, KeyRotationStatus, OAuthClientStatus, ROTATE_ANNOTATION, RotationOf,
+    ClientRegistration, EndReason, KeyRotation, KeyRotationStatus, OAuthClientStatus, ROTATE_ANNOTATION, RotationOf,
     RotationReason, RotationStatus, Span, TokenEndpointAuthMethod,
 };
 
@@ -146,7 +146,11 @@ pub(super) fn out(
         (true, None) if overlap > TimeDelta::zero() => {
             Some(Step::RetireEntry { name: name(old), at: (now + overlap).trunc_subsecs(0) })
         }
-        _ => Some(Step::EndEntry { name: name(old), why: "a later registration took its place" }),
+        _ => Some(Step::EndEntry {
+            name: name(old),
+            reason: EndReason::Replaced,
+            why: "a later registration took its place".to_owned(),
+        }),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::governed;
 use super::refusal::{refusal, refuse, secret_conflict};
 use super::rotation;
 use super::status::{base, finish};
@@ -39,7 +40,11 @@ pub(super) fn serve(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
     let replace = request::needs_replacement(&entry.spec.request, &wanted) || unsupported;
     let whole = !replace && entry.spec.request != wanted;
     if whole || entry.spec.expires_at != expires_at || !in_line(o, entry) {
-        return only(Step::UpdateEntry { name: name(entry), expires_at, whole: !replace });
+        let policy = governed::policy(o, true, now);
+        return only(Step::UpdateEntry { name: name(entry), expires_at, whole: !replace, policy });
+    }
+    if let Some(by) = governed::moved(o, entry) {
+        return only(Step::UpdateEntry { name: name(entry), expires_at, whole: false, policy: Some(by) });
     }
     if let Some(refused) = secret_conflict(o) {
         return refuse(o, Some(entry), refused, now);
@@ -60,21 +65,12 @@ pub(super) fn serve(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
         return only(rotation::begin(entry, why, now));
     }
     let trouble = match replacement(o, newer, replace || begun || rotates.is_some(), now) {
-        Change::Next(Step::CreateEntry {
-            attempt, first_registered_at, expires_at, not_before, workload, end, ..
-        }) => {
-            let rotation = rotates;
-            return only(Step::CreateEntry {
-                attempt,
-                first_registered_at,
-                expires_at,
-                not_before,
-                workload,
-                end,
-                rotation,
-            });
+        Change::Next(mut step) => {
+            if let Step::CreateEntry { rotation, .. } = &mut step {
+                *rotation = rotates;
+            }
+            return only(step);
         }
-        Change::Next(step) => return only(step),
         Change::Trouble(trouble) => Some(trouble),
         Change::Nothing => None,
     };
@@ -100,6 +96,7 @@ pub(super) fn serve(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
         finish(o, &mut status, "Overdue", message.into(), said, now);
         return Decision { step: Step::Wait, status: Some(status), requeue_at: Some(now + LOOK_AGAIN) };
     }
+    said.extend(governed::compliant(o, entry));
     if let Some(drift) = &state.drift {
         said.push(say("Drifted", true, drift.kind.as_str(), drift.message.clone()));
         if drift.kind == DriftKind::Disabled {
@@ -156,13 +153,13 @@ fn replacement(o: &Observed, newer: Option<&ClientRegistration>, replace: bool, 
     if !replace {
         return match newer.filter(|n| goes_on(n)) {
             Some(unwanted) => {
-                let why = "the change that it was made for was taken back";
-                Change::Next(Step::EndEntry { name: name(unwanted), why })
+                let why = "the change that it was made for was taken back".to_owned();
+                Change::Next(Step::EndEntry { name: name(unwanted), reason: EndReason::Replaced, why })
             }
             None => Change::Nothing,
         };
     }
-    let anew = |not_before| match refusal(o, false) {
+    let anew = |not_before| match refusal(o, None, now) {
         Some(refused) => Change::Trouble(Trouble::Refused(refused.reason, refused.message)),
         None => match create(o, not_before, None, now).step {
             // The status that says so comes first.
@@ -216,6 +213,7 @@ fn bring_in_line(o: &Observed, entry: &ClientRegistration) -> Option<Step> {
         name: name(entry),
         expires_at,
         whole: open,
+        policy: None,
     })
 }
 

@@ -23,6 +23,7 @@ pub(super) fn base(o: &Observed, entry: &ClientRegistration) -> OAuthClientStatu
             attempt: entry.spec.attempt,
             generation: entry.spec.generation,
         }),
+        policy: entry.spec.policy.as_ref().map(|p| p.name.clone()),
         workload: entry.spec.workload.clone(),
         binding: published.map(|name| Binding { name }),
         ..o.client.status.clone().unwrap_or_default()

@@ -50,8 +50,27 @@ fn observed() -> Observed {
         entries: Vec::new(),
         workload: Workload::NotReferenced,
         secret: Published::Absent,
+        policies: vec![policy()],
+        others: Others::default(),
         clock_trusted: true,
     }
+}
+
+/// A policy that allows all that is asked for here.
+fn policy() -> ClientPolicy {
+    serde_json::from_value(json!({
+        "apiVersion": "oauthclient.dev/v1alpha1", "kind": "ClientPolicy",
+        "metadata": {"name": "all"},
+        "spec": {
+            "appliesTo": {"namespaces": {"names": ["*"]}, "authorizationServers": ["*"]},
+            "allow": {
+                "ownerEmails": ["*"], "scopes": ["*"], "grantTypes": ["*"], "redirectUris": ["*"], "audiences": ["*"],
+                "tokenEndpointAuthMethods": ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"],
+                "workloadKinds": ["*"],
+            },
+        },
+    }))
+    .unwrap()
 }
 
 /// The entry of an attempt at registering it, in this phase.
@@ -63,6 +82,7 @@ fn entry(o: &Observed, attempt: u32, phase: Phase) -> ClientRegistration {
             "clientRef": {"namespace": "team", "name": "export", "uid": "u"},
             "attempt": attempt, "installation": "i", "generation": 1,
             "owner": {"team": "t", "email": "t@corp.example"}, "purpose": "p",
+            "policy": {"name": "all", "onViolation": "Warn"},
             "server": {
                 "name": "corp", "generation": 1, "issuer": "https://corp.example",
                 "endpoints": {"tokenEndpoint": "https://corp.example/t"}, "backend": {"dynamicRegistration": {}},

@@ -7,21 +7,36 @@ mod redirect;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use crate::api::{ClientPolicy, OAuthClient};
+use crate::api::{ClientPolicy, Owner, RegistrationRequest, TokenEndpointAuthMethod, WorkloadRef};
 
-/// What is asked, as policies see it.
-#[derive(Debug, Clone)]
+/// What is asked, or runs, as policies see it.
+#[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
-    /// The request.
-    pub client: &'a OAuthClient,
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its name.
+    pub name: &'a str,
     /// Labels of its namespace.
     pub namespace_labels: &'a BTreeMap<String, String>,
+    /// Name of the AuthorizationServer.
+    pub server: &'a str,
+    /// Who answers for it.
+    pub owner: &'a Owner,
+    /// What is to be registered.
+    pub request: &'a RegistrationRequest,
+    /// Audiences.
+    pub audiences: &'a [String],
+    /// What it ends with.
+    pub workload: Option<&'a WorkloadRef>,
+    /// How often its credential is rotated.
+    pub rotated_every: Option<Duration>,
     /// From its first registration to its end.
     pub lifetime: TimeDelta,
-    /// How many clients live besides.
+    /// How many clients live besides; none where it lives already itself.
     pub others: Others,
 }
 
@@ -46,8 +61,7 @@ pub enum Verdict<'a> {
 /// Judges a request. Of several policies that allow it, `before` is kept where it is among them, else the first by
 /// name is taken: the same one every time.
 pub fn judge<'a>(asked: &Asked<'_>, policies: &'a [ClientPolicy], before: Option<&str>) -> Verdict<'a> {
-    let namespace = asked.client.metadata.namespace.as_deref().unwrap_or_default();
-    let server = &asked.client.spec.authorization_server_ref.name;
+    let (namespace, server) = (asked.namespace, asked.server);
     let mut candidates: Vec<&ClientPolicy> =
         policies.iter().filter(|p| is_about(p, namespace, asked.namespace_labels, server)).collect();
     candidates.sort_by_key(|p| (before != Some(name(p)), name(p).to_owned()));
@@ -78,25 +92,24 @@ fn is_about(policy: &ClientPolicy, namespace: &str, labels: &BTreeMap<String, St
 
 /// What in a policy stands against a request.
 fn objections(asked: &Asked<'_>, policy: &ClientPolicy) -> Vec<String> {
-    let spec = &asked.client.spec;
-    let allow = &policy.spec.allow;
+    let (request, allow) = (asked.request, &policy.spec.allow);
     let mut found = Vec::new();
-    if !allow.owner_emails.iter().any(|p| pattern::matches_email(p, &spec.owner.email)) {
-        found.push(format!("owner {} is not in allow.ownerEmails{}", spec.owner.email, listed(&allow.owner_emails)));
+    if !allow.owner_emails.iter().any(|p| pattern::matches_email(p, &asked.owner.email)) {
+        found.push(format!("owner {} is not in allow.ownerEmails{}", asked.owner.email, listed(&allow.owner_emails)));
     }
-    found.extend(outside("scope", &spec.scopes, "scopes", &allow.scopes));
-    found.extend(outside("grant type", &spec.grant_types, "grantTypes", &allow.grant_types));
-    found.extend(outside("audience", &spec.audiences, "audiences", &allow.audiences));
-    if !allow.token_endpoint_auth_methods.contains(&spec.token_endpoint_auth_method) {
+    found.extend(outside("scope", &request.scopes, "scopes", &allow.scopes));
+    found.extend(outside("grant type", &request.grant_types, "grantTypes", &allow.grant_types));
+    found.extend(outside("audience", asked.audiences, "audiences", &allow.audiences));
+    if !allow.token_endpoint_auth_methods.contains(&request.token_endpoint_auth_method) {
         let methods: Vec<String> = allow.token_endpoint_auth_methods.iter().map(|m| m.as_str().to_owned()).collect();
-        let method = spec.token_endpoint_auth_method.as_str();
+        let method = request.token_endpoint_auth_method.as_str();
         found.push(format!(
             "tokenEndpointAuthMethod {method} is not in allow.tokenEndpointAuthMethods{}",
             listed(&methods)
         ));
     }
-    found.extend(spec.redirect_uris.iter().filter_map(|uri| redirect::objection(&allow.redirect_uris, uri)));
-    if let Some(workload) = &spec.workload_ref {
+    found.extend(request.redirect_uris.iter().filter_map(|uri| redirect::objection(&allow.redirect_uris, uri)));
+    if let Some(workload) = asked.workload {
         let kind = format!("{}/{}", workload.api_version, workload.kind);
         found.extend(outside("workload kind", &[kind], "workloadKinds", &allow.workload_kinds));
     }
@@ -139,35 +152,52 @@ fn over(asked: &Asked<'_>, policy: &ClientPolicy) -> Vec<String> {
 
 /// What the policy requires and the request does not have.
 fn missing(asked: &Asked<'_>, policy: &ClientPolicy) -> Vec<String> {
-    let spec = &asked.client.spec;
-    let require = &policy.spec.require;
+    let (request, require) = (asked.request, &policy.spec.require);
     let mut found = Vec::new();
-    if require.workload_ref && spec.workload_ref.is_none() {
+    if require.workload_ref && asked.workload.is_none() {
         found.push("require.workloadRef: there is no workloadRef".into());
     }
     if let Some(most) = &require.rotation {
-        let every = spec.rotation.as_ref().and_then(|r| r.every.as_ref());
-        let often = every.and_then(|e| e.get()).zip(most.get()).is_some_and(|(every, most)| every <= most);
+        let often = asked.rotated_every.zip(most.get()).is_some_and(|(every, most)| every <= most);
         // Where no credential is made here there is none to rotate.
-        let can = spec.jwks.is_none() && spec.token_endpoint_auth_method != crate::api::TokenEndpointAuthMethod::None;
+        let can = request.jwks.is_none() && request.token_endpoint_auth_method != TokenEndpointAuthMethod::None;
         if can && !often {
             found.push(format!("require.rotation: rotation.every must be at most {most}"));
         }
     }
     if let Some(label) = &require.owner_matches_namespace_label {
         match asked.namespace_labels.get(label) {
-            Some(team) if *team == spec.owner.team => {}
+            Some(team) if *team == asked.owner.team => {}
             Some(team) => found.push(format!(
                 "require.ownerMatchesNamespaceLabel: owner.team is {}, and the namespace's label {label} says {team}",
-                crate::domain::request::cut(&spec.owner.team)
+                crate::domain::request::cut(&asked.owner.team)
             )),
             None => found.push(format!("require.ownerMatchesNamespaceLabel: the namespace has no label {label}")),
         }
     }
-    if let Some(method) = require.token_endpoint_auth_method.filter(|m| *m != spec.token_endpoint_auth_method) {
+    if let Some(method) = require.token_endpoint_auth_method.filter(|m| *m != request.token_endpoint_auth_method) {
         found.push(format!("require.tokenEndpointAuthMethod: it must be {}", method.as_str()));
     }
     found
+}
+
+/// Whether a policy denies this whatever others allow: which one, and why.
+pub fn denied<'a>(asked: &Asked<'_>, policies: &'a [ClientPolicy]) -> Option<(&'a ClientPolicy, &'a str)> {
+    let mut all: Vec<&ClientPolicy> = policies.iter().collect();
+    all.sort_by_key(|p| name(p));
+    all.into_iter().find_map(|policy| {
+        let deny = policy.spec.deny.as_ref()?;
+        let named = |c: &String| {
+            c.split_once('/')
+                .is_some_and(|(n, c)| pattern::matches(n, asked.namespace) && pattern::matches(c, asked.name))
+        };
+        let denies = deny.all
+            || deny.clients.iter().any(named)
+            || deny.owners.iter().any(|p| pattern::matches_email(p, &asked.owner.email))
+            || deny.namespaces.iter().any(|n| n == asked.namespace)
+            || deny.authorization_servers.iter().any(|s| s == asked.server);
+        denies.then_some((policy, deny.reason.as_str()))
+    })
 }
 
 /// What is allowed, for a message; short.

@@ -3,6 +3,8 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::api::OAuthClient;
+use crate::domain::request;
 
 /// What most cases start from: allowed by [`policy`].
 fn client(change: &Value) -> OAuthClient {
@@ -61,11 +63,44 @@ fn labels() -> BTreeMap<String, String> {
     [("oauthclient.dev/owner-team".to_owned(), "data".to_owned())].into()
 }
 
+/// What policies say to a request.
+fn judged<'a>(
+    client: &OAuthClient,
+    policies: &'a [ClientPolicy],
+    lifetime: TimeDelta,
+    others: Others,
+    before: Option<&str>,
+) -> Verdict<'a> {
+    let labels = labels();
+    judge(&asked(client, &request::of(&client.spec), &labels, lifetime, others), policies, before)
+}
+
+fn asked<'a>(
+    client: &'a OAuthClient,
+    request: &'a RegistrationRequest,
+    labels: &'a BTreeMap<String, String>,
+    lifetime: TimeDelta,
+    others: Others,
+) -> Asked<'a> {
+    let spec = &client.spec;
+    Asked {
+        namespace: "team-data",
+        name: "c",
+        namespace_labels: labels,
+        server: &spec.authorization_server_ref.name,
+        owner: &spec.owner,
+        request,
+        audiences: &spec.audiences,
+        workload: spec.workload_ref.as_ref(),
+        rotated_every: spec.rotation.as_ref().and_then(|r| r.every.as_ref()?.get()),
+        lifetime,
+        others,
+    }
+}
+
 /// What one policy says to a request; the empty text is yes.
 fn said(client: &OAuthClient, policy: &ClientPolicy, lifetime: TimeDelta, others: Others) -> String {
-    let labels = labels();
-    let asked = Asked { client, namespace_labels: &labels, lifetime, others };
-    match judge(&asked, std::slice::from_ref(policy), None) {
+    match judged(client, std::slice::from_ref(policy), lifetime, others, None) {
         Verdict::Allowed(_) => String::new(),
         Verdict::Refused(why) => why,
     }
@@ -122,11 +157,11 @@ fn counts(#[case] in_namespace: u32, #[case] of_owner: u32, #[case] allowed: boo
 fn one_policy_must_allow_the_whole() {
     let mut more = policy(&json!({"allow": {"scopes": ["admin"]}}));
     more.metadata.name = Some("q".into());
-    let (client, labels) = (client(&json!({"scopes": ["reports.read", "admin"]})), labels());
-    let asked =
-        Asked { client: &client, namespace_labels: &labels, lifetime: TimeDelta::hours(1), others: Others::default() };
+    let client = client(&json!({"scopes": ["reports.read", "admin"]}));
     let policies = [more, policy(&json!({}))];
-    let Verdict::Refused(why) = judge(&asked, &policies, None) else { panic!("two halves are no whole") };
+    let Verdict::Refused(why) = judged(&client, &policies, TimeDelta::hours(1), Others::default(), None) else {
+        panic!("two halves are no whole")
+    };
     assert!(why.contains("p: scope admin") && why.contains("q: scope reports.read"), "{why}");
 }
 
@@ -135,12 +170,32 @@ fn the_same_policy_is_taken_every_time() {
     let mut second = policy(&json!({}));
     second.metadata.name = Some("a".into());
     let policies = [policy(&json!({})), second];
+    let client = client(&json!({}));
+    let taken = |before| judged(&client, &policies, TimeDelta::hours(1), Others::default(), before);
+    assert_eq!(taken(None), Verdict::Allowed(&policies[1]), "the first by name");
+    assert_eq!(taken(Some("p")), Verdict::Allowed(&policies[0]), "the one that it runs on");
+    assert_eq!(taken(Some("gone")), Verdict::Allowed(&policies[1]));
+}
+
+#[rstest]
+#[case(json!({"all": true}), true)]
+#[case(json!({"clients": ["team-data/c"]}), true)]
+#[case(json!({"clients": ["*/c"]}), true)]
+#[case(json!({"clients": ["team-*/other", "c/team-data"]}), false)]
+#[case(json!({"owners": ["*@corp.example"]}), true)]
+#[case(json!({"owners": ["*@evil.example"]}), false)]
+#[case(json!({"namespaces": ["team-data"]}), true)]
+#[case(json!({"namespaces": ["team"]}), false)]
+#[case(json!({"authorizationServers": ["corp"]}), true)]
+#[case(json!({"authorizationServers": ["other"]}), false)]
+fn denials(#[case] mut deny: Value, #[case] denies: bool) {
+    deny["reason"] = json!("INCIDENT-7");
     let (client, labels) = (client(&json!({})), labels());
-    let asked =
-        Asked { client: &client, namespace_labels: &labels, lifetime: TimeDelta::hours(1), others: Others::default() };
-    assert_eq!(judge(&asked, &policies, None), Verdict::Allowed(&policies[1]), "the first by name");
-    assert_eq!(judge(&asked, &policies, Some("p")), Verdict::Allowed(&policies[0]), "the one that it runs on");
-    assert_eq!(judge(&asked, &policies, Some("gone")), Verdict::Allowed(&policies[1]));
+    let request = request::of(&client.spec);
+    let asked = asked(&client, &request, &labels, TimeDelta::hours(1), Others::default());
+    // Wherever else it is about.
+    let policies = [policy(&json!({})), policy(&json!({"appliesTo": null, "deny": deny}))];
+    assert_eq!(denied(&asked, &policies).map(|(_, why)| why), denies.then_some("INCIDENT-7"));
 }
 
 fn words() -> impl Strategy<Value = Vec<String>> {

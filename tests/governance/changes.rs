@@ -1,0 +1,69 @@
+//! Policies that change while clients run on them.
+
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::policy;
+use super::support::World;
+
+pub fn a_narrower_policy_warns(w: &World) {
+    policy(w, "p", &json!({}));
+    w.client("c", &json!({}));
+    w.wait("oauthclient/c", "condition=Ready");
+    policy(w, "p", &json!({"allow": {"scopes": ["other"]}}));
+    let says = w.wait_reason("oauthclient/c", "Compliant", "False", "NotAllowedByPolicy");
+    assert!(says.contains("p: scope reports.read is not in allow.scopes (other)"), "{says}");
+    w.wait_event("c", "NotCompliant", "scope reports.read");
+    assert_eq!(w.condition("oauthclient/c", "Ready")["status"], "True");
+    assert!(w.token("c-oauth").is_ok(), "it goes on");
+    w.kubectl(&["delete", "secret", "c-oauth"]);
+    w.until("its Secret is put back all the same", || w.exists("secret/c-oauth"));
+    policy(w, "q", &json!({}));
+    w.until("another policy allows it", || w.client_condition("c", "Compliant").is_none());
+    w.until("that is on record", || w.entry("c")["spec"]["policy"]["name"] == "q");
+}
+
+pub fn a_narrower_policy_revokes(w: &World) {
+    policy(w, "p", &json!({}));
+    w.client("c", &json!({}));
+    w.wait("oauthclient/c", "condition=Ready");
+    let old = w.secret("c-oauth");
+    policy(w, "p", &json!({"allow": {"scopes": ["other"]}, "onViolation": "Revoke"}));
+    let says = w.until_reason("c", "Revoked", "PolicyViolation");
+    assert!(says.contains("scope reports.read is not in allow.scopes (other)"), "{says}");
+    assert_eq!(w.entry("c")["status"]["evidence"]["level"], "Proven");
+    assert!(w.live().is_empty() && !w.exists("secret/c-oauth"));
+    assert!(w.token_with(&old).is_err());
+    w.until_reason("c", "Stalled", "NotAllowedByPolicy");
+    // It deserves one again once it is allowed again.
+    policy(w, "p", &json!({}));
+    w.wait("oauthclient/c", "condition=Ready");
+    assert_eq!((w.live().len(), w.entries("c").len()), (1, 2));
+}
+
+pub fn a_policy_that_is_deleted_counts_as_changed(w: &World) {
+    policy(w, "p", &json!({"onViolation": "Revoke"}));
+    w.client("c", &json!({}));
+    w.wait("oauthclient/c", "condition=Ready");
+    w.kubectl(&["delete", "clientpolicy", "p"]);
+    let says = w.until_reason("c", "Revoked", "PolicyViolation");
+    assert!(says.contains("no ClientPolicy is about"), "{says}");
+    assert!(w.live().is_empty());
+}
+
+pub fn many_clients_are_judged_anew(w: &World) {
+    policy(w, "p", &json!({"onViolation": "Revoke"}));
+    let names: Vec<String> = (0..40).map(|n| format!("c{n}")).collect();
+    w.clients(&names, &json!({}));
+    for name in &names {
+        w.wait(&format!("oauthclient/{name}"), "condition=Ready");
+    }
+    let began = Instant::now();
+    policy(w, "p", &json!({"allow": {"scopes": ["other"]}, "onViolation": "Revoke"}));
+    w.until("all of them are gone", || w.live().is_empty());
+    eprintln!("governance: {} clients revoked {:.1} s after the policy", names.len(), began.elapsed().as_secs_f32());
+    for name in &names {
+        w.until_reason(name, "Revoked", "PolicyViolation");
+    }
+}

@@ -1,0 +1,95 @@
+//! Governance: nothing is registered, and no Secret exists, before a policy allows it. One bed and one operator.
+//! `GOVERNANCE_ONLY=word` tells only some.
+
+mod changes;
+mod denial;
+mod limits;
+mod policies;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use support::{Bed, World};
+
+type Story = (&'static str, fn(&World));
+
+/// The named functions, as stories.
+macro_rules! stories {
+    ($($module:ident: $($name:ident),+;)+) => { [$($((stringify!($name), $module::$name as fn(&World))),+),+] };
+}
+
+#[test]
+fn nothing_before_the_yes() {
+    let stories: &[Story] = &stories![
+        policies: nothing_is_registered_that_no_policy_allows, what_stands_against_it_is_named,
+            an_edit_that_is_not_allowed_waits, one_policy_must_allow_the_whole;
+        changes: a_narrower_policy_warns, a_narrower_policy_revokes, a_policy_that_is_deleted_counts_as_changed,
+            many_clients_are_judged_anew;
+        denial: what_is_denied_is_revoked_and_kept_out, a_denial_goes_by_any_of_its_lists;
+        limits: no_more_than_the_limit_at_once, lifetimes_count_from_the_first_registration;
+    ];
+    let only = std::env::var("GOVERNANCE_ONLY").unwrap_or_default();
+    let bed = Bed::up("governance");
+    bed.kubectl(&["delete", "clientpolicy", "everything"]);
+    let collector = bed.collect_secrets();
+    let operator = bed.ready_operator(&[]);
+    let mut failed = Vec::new();
+    for (name, story) in stories.iter().filter(|(name, _)| name.contains(&only)) {
+        let began = Instant::now();
+        let told = || story(&World::new(&bed, name));
+        let held = catch_unwind(AssertUnwindSafe(told)).is_ok();
+        let word = if held { "held" } else { "FAILED" };
+        eprintln!("governance: {name}: {word} after {:.1} s", began.elapsed().as_secs_f32());
+        if !held {
+            failed.push(*name);
+        }
+        bed.kubectl(&["delete", "clientpolicies", "--all"]);
+    }
+    let metrics = operator.page("/metrics").expect("metrics");
+    collector.nothing_leaked(&bed, &metrics, only.is_empty());
+    let log = operator.stop();
+    assert!(failed.is_empty(), "failed: {failed:?}; operator log: {log}");
+}
+
+/// A policy about this world's namespace and server that allows what [`World::client`] asks for, with these members
+/// merged in (RFC 7396).
+fn policy(w: &World, name: &str, change: &Value) {
+    let mut spec = json!({
+        "appliesTo": {"namespaces": {"names": [w.namespace]}, "authorizationServers": [w.namespace]},
+        "allow": {
+            "ownerEmails": ["*@corp.example"],
+            "scopes": ["reports.*"],
+            "grantTypes": ["client_credentials"],
+            "tokenEndpointAuthMethods": ["client_secret_basic"],
+        },
+    });
+    merge(&mut spec, change);
+    w.apply(&json!({
+        "apiVersion": "oauthclient.dev/v1alpha1", "kind": "ClientPolicy", "metadata": {"name": name}, "spec": spec,
+    }))
+    .expect("a ClientPolicy that is valid");
+}
+
+fn merge(into: &mut Value, patch: &Value) {
+    let Some(patch) = patch.as_object() else { return into.clone_from(patch) };
+    for (key, value) in patch {
+        if value.is_null() {
+            into.as_object_mut().expect("an object").remove(key);
+        } else if value.is_object() && into[key].is_object() {
+            merge(&mut into[key], value);
+        } else {
+            into[key] = value.clone();
+        }
+    }
+}
+
+/// Nothing was registered, nor begun, nor published.
+fn nothing_happened(w: &World, client: &str) {
+    assert!(w.live().is_empty(), "a client at the server");
+    assert_eq!(w.requests().get("POST /reg"), None, "not even tried");
+    assert!(w.entries(client).is_empty(), "an entry");
+    assert!(!w.exists(&format!("secret/{client}-oauth")), "a Secret");
+}
