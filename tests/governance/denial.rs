@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::support::World;
 use super::policy;
+use super::support::World;
 
 pub fn what_is_denied_is_revoked_and_kept_out(w: &World) {
     policy(w, "p", &json!({}));
@@ -13,15 +13,22 @@ pub fn what_is_denied_is_revoked_and_kept_out(w: &World) {
     }
     let old = w.secret("c-oauth");
     let this = format!("{}/c", w.namespace);
-    policy(w, "incident", &json!({"appliesTo": null, "allow": null, "deny": {"clients": [this], "reason": "INC-7: leaked"}}));
+    policy(
+        w,
+        "incident",
+        &json!({"appliesTo": null, "allow": null, "deny": {"clients": [this], "reason": "INC-7: leaked"}}),
+    );
     let says = w.until_reason("c", "Revoked", "Denied");
     assert!(says.contains("ClientPolicy incident denies it: INC-7: leaked"), "{says}");
     let end = &w.entry("c")["status"]["end"];
-    assert_eq!((end["reason"].as_str(), w.entry("c")["status"]["evidence"]["level"].as_str()), (Some("Denied"), Some("Proven")));
+    assert_eq!(
+        (end["reason"].as_str(), w.entry("c")["status"]["evidence"]["level"].as_str()),
+        (Some("Denied"), Some("Proven"))
+    );
     assert!(w.token_with(&old).is_err() && !w.exists("secret/c-oauth"));
     w.until_reason("c", "Stalled", "Denied");
     // No edit dodges it, nor making it anew.
-    w.client("c", &json!({"scopes": ["reports.list"]}));
+    w.client("c", &json!({"scopes": ["reports.write"]}));
     w.until("the edit was judged", || {
         let c = w.get("oauthclient/c");
         c["status"]["observedGeneration"] == c["metadata"]["generation"]

@@ -35,7 +35,7 @@ fn nothing_before_the_yes() {
     let bed = Bed::up("governance");
     bed.kubectl(&["delete", "clientpolicy", "everything"]);
     let collector = bed.collect_secrets();
-    let operator = bed.ready_operator(&[]);
+    let operator = bed.operator(&[]);
     let mut failed = Vec::new();
     for (name, story) in stories.iter().filter(|(name, _)| name.contains(&only)) {
         let began = Instant::now();

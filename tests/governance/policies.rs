@@ -71,7 +71,7 @@ pub fn an_edit_that_is_not_allowed_waits(w: &World) {
         assert_eq!(w.live()[0]["scope"], "reports.read");
         assert_eq!(w.entries("c").len(), 1);
     }
-    w.client("c", &json!({"scopes": ["reports.read", "reports.list"]}));
-    w.until("an edit that is allowed is made", || w.live()[0]["scope"] == "reports.list reports.read");
+    w.client("c", &json!({"scopes": ["reports.read", "reports.write"]}));
+    w.until("an edit that is allowed is made", || w.live()[0]["scope"] == "reports.read reports.write");
     w.until("nothing is refused any more", || w.client_condition("c", "Stalled").is_none());
 }

@@ -42,13 +42,18 @@ pub(super) fn ended(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
     if let Some(open) = open(o, entry) {
         return not_final(o, open, now);
     }
-    if deserves_another(o, entry, now) {
-        return match refusal(o, None, now) {
-            Some(refused) => refuse(o, None, refused, now),
-            None => create(o, None, None, now),
-        };
-    }
     let state = entry.state();
+    let by_policy =
+        matches!(state.end.as_ref().map(|e| e.reason), Some(EndReason::PolicyViolation | EndReason::Denied));
+    let mut kept_out = None;
+    if deserves_another(o, entry, now) {
+        match refusal(o, None, now) {
+            // What ended it keeps it out: that it is revoked is to be seen still.
+            Some(refused) if by_policy => kept_out = Some(refused),
+            Some(refused) => return refuse(o, None, refused, now),
+            None => return create(o, None, None, now),
+        }
+    }
     let mut status = base(o, entry);
     status.binding = None;
     let (said, word, message) = if let Some(rejection) = &state.rejection {
@@ -74,6 +79,9 @@ pub(super) fn ended(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
         if let Some(until) = until {
             let next = format!("{message}. It is not registered anew until {until}");
             said.push(say("Stalled", true, reason, next));
+        }
+        if let Some(refused) = kept_out {
+            said.push(say("Stalled", true, refused.reason, refused.message));
         }
         (said, "Revoked", message)
     };
