@@ -41,6 +41,9 @@ pub struct ClientPolicySpec {
     /// What a request must have.
     #[serde(default)]
     pub require: Require,
+    /// Whether a person has to say yes as well.
+    #[serde(default)]
+    pub approval: Approval,
     /// What becomes of a running client that a changed policy no longer allows.
     #[serde(default)]
     pub on_violation: OnViolation,
@@ -170,6 +173,35 @@ pub struct Require {
     /// This authentication method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_endpoint_auth_method: Option<TokenEndpointAuthMethod>,
+}
+
+/// Whether a person has to say yes as well, by a ClientApproval.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("(self.mode == 'WhenScopes') == (self.scopes.size() > 0)", "approval.scopes goes with mode WhenScopes, which needs them"))]
+pub struct Approval {
+    /// Never, Always, or WhenScopes.
+    #[serde(default)]
+    pub mode: ApprovalMode,
+    /// With WhenScopes: the scopes that need it, such as `*.write`.
+    #[serde(default)]
+    #[schemars(length(max = 200), inner(length(min = 1, max = 256)))]
+    pub scopes: Vec<String>,
+    /// How long an approval holds from when it was given, at most. Left out: as long as it says itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_validity: Option<Span>,
+}
+
+/// When a person has to say yes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ApprovalMode {
+    /// The policy is enough.
+    #[default]
+    Never,
+    /// For every client.
+    Always,
+    /// For clients that ask for certain scopes.
+    WhenScopes,
 }
 
 /// What becomes of a running client that a changed policy no longer allows.

@@ -58,6 +58,9 @@ pub struct ClientRegistrationSpec {
     /// The policy that allowed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyRef>,
+    /// The approval that it runs on, where its policy asks for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalRef>,
     /// The workload that bounds the client's life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<PinnedWorkload>,
@@ -90,6 +93,25 @@ pub struct PolicyRef {
     pub name: String,
     /// What becomes of the client when no policy allows it any more; it holds where that policy is deleted.
     pub on_violation: OnViolation,
+}
+
+/// The approval that a client runs on, as it was given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovalRef {
+    /// Name of the ClientApproval, in the client's namespace.
+    pub name: String,
+    /// What was approved.
+    pub request_hash: String,
+    /// By whom.
+    pub approver: String,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub approved_at: DateTime<Utc>,
+    /// Until when it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<DateTime<Utc>>,
 }
 
 /// Why a registration was made beside another that goes on.

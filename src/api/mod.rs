@@ -3,6 +3,7 @@
 
 mod authorization_server;
 mod backend;
+mod client_approval;
 mod client_policy;
 mod client_registration;
 mod common;
@@ -10,6 +11,7 @@ mod oauth_client;
 
 pub use authorization_server::*;
 pub use backend::*;
+pub use client_approval::*;
 pub use client_policy::*;
 pub use client_registration::*;
 pub use common::*;
@@ -43,3 +45,5 @@ pub const CHECKSUM_ANNOTATION: &str = "oauthclient.dev/checksum";
 pub const SWEEP_ANNOTATION: &str = "oauthclient.dev/sweep";
 /// Annotation on an `OAuthClient`: rotate its credential at once; it clears itself.
 pub const ROTATE_ANNOTATION: &str = "oauthclient.dev/rotate";
+/// Annotation on an `OAuthClient`: everyone who made it or changed what is governed in it; kept true by the API server.
+pub const REQUESTED_BY_ANNOTATION: &str = "oauthclient.dev/requested-by";

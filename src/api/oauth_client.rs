@@ -227,6 +227,9 @@ pub struct OAuthClientStatus {
     /// The ClientPolicy that allows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
+    /// The approval that it runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovedBy>,
     /// When the client was first registered; ttl counts from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registered_at: Option<DateTime<Utc>>,
@@ -262,6 +265,15 @@ pub struct OAuthClientStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// The approval that a client runs on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ApprovedBy {
+    /// Name of the ClientApproval.
+    pub name: String,
+    /// Who gave it.
+    pub approver: String,
 }
 
 /// What became of rotations.

@@ -4,11 +4,17 @@ use std::{fs, path::Path};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
-use oauthclient_operator::api::{AuthorizationServer, ClientPolicy, ClientRegistration, OAuthClient};
+use oauthclient_operator::api::{AuthorizationServer, ClientApproval, ClientPolicy, ClientRegistration, OAuthClient};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args().nth(1).unwrap_or_else(|| "crds".into());
-    for crd in [OAuthClient::crd(), AuthorizationServer::crd(), ClientPolicy::crd(), ClientRegistration::crd()] {
+    for crd in [
+        OAuthClient::crd(),
+        AuthorizationServer::crd(),
+        ClientPolicy::crd(),
+        ClientApproval::crd(),
+        ClientRegistration::crd(),
+    ] {
         write(Path::new(&folder), &crd)?;
     }
     Ok(())

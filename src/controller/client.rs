@@ -18,8 +18,8 @@ use super::stream::{self, Target};
 use super::watch::{self, Begun, Index, Key};
 use super::{Context, Error, again, at, measured, write_status};
 use crate::api::{
-    AuthorizationServer, CLIENT_NAMESPACE_LABEL, ClientPolicy, ClientRegistration, MANAGED_BY_LABEL, MANAGER,
-    OAuthClient,
+    AuthorizationServer, CLIENT_NAMESPACE_LABEL, ClientApproval, ClientPolicy, ClientRegistration, MANAGED_BY_LABEL,
+    MANAGER, OAuthClient,
 };
 use crate::domain::client::{Decision, Step, decide};
 use crate::domain::names;
@@ -51,6 +51,7 @@ async fn run_in(ctx: Arc<Context>, place: Option<String>) {
     let (by_secret, by_server) = (index.clone(), index.clone());
     let secrets = scope::api::<PartialObjectMeta<Secret>>(&ctx.client, namespace);
     let servers = Api::<AuthorizationServer>::all(ctx.client.clone());
+    let decisions = scope::api::<ClientApproval>(&ctx.client, namespace);
     controller
         .watches_stream(
             stream::changes(&ctx, &target("clientregistrations"), ctx.ledger(), theirs),
@@ -66,6 +67,13 @@ async fn run_in(ctx: Arc<Context>, place: Option<String>) {
         .watches_stream(
             stream::news(&ctx, &target("authorizationservers"), servers, any.clone(), matters),
             move |server| by_server.on(&Key::Server(server.name_any())),
+        )
+        .watches_stream(
+            stream::changes(&ctx, &target("clientapprovals"), decisions, any.clone()),
+            |decision: ClientApproval| {
+                let namespace = decision.namespace().unwrap_or_default();
+                Some(ObjectRef::new(&decision.spec.client).within(&namespace))
+            },
         )
         .reconcile_on(judged_anew(&ctx, &target("clientpolicies"), any, index))
         .with_config(Config::default().concurrency(64))

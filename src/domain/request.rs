@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::api::{OAuthClientSpec, RegistrationRequest, TokenEndpointAuthMethod};
+use crate::api::{OAuthClient, OAuthClientSpec, REQUESTED_BY_ANNOTATION, RegistrationRequest, TokenEndpointAuthMethod};
 use crate::domain::{merge_patch, names};
 
 /// What the server says that it registered; `None` where it did not say.
@@ -50,11 +50,13 @@ pub fn hash(request: &RegistrationRequest) -> String {
     names::hash(request)
 }
 
-/// Everything governed in an object's request, with the object's and the workload's identity: what an approval is
-/// bound to.
-pub fn governed_hash(client_uid: &str, workload_uid: Option<&str>, spec: &OAuthClientSpec) -> String {
+/// Everything governed in an object's request, with the object's and the workload's identity and who asked: what an
+/// approval is bound to.
+pub fn governed_hash(client: &OAuthClient, workload_uid: Option<&str>) -> String {
+    let spec = &client.spec;
+    let requesters = client.metadata.annotations.as_ref().and_then(|a| a.get(REQUESTED_BY_ANNOTATION));
     names::hash(&serde_json::json!({
-        "uid": client_uid,
+        "uid": client.metadata.uid,
         "workloadUid": workload_uid,
         "server": spec.authorization_server_ref,
         "owner": spec.owner,
@@ -63,6 +65,7 @@ pub fn governed_hash(client_uid: &str, workload_uid: Option<&str>, spec: &OAuthC
         "lifetime": spec.lifetime,
         "workload": spec.workload_ref,
         "request": of(spec),
+        "requestedBy": requesters,
     }))
 }
 

@@ -13,7 +13,7 @@ use crate::api::{
     OAuthClient, PinnedWorkload, ROTATE_ANNOTATION, SERVER_LABEL,
 };
 use crate::controller::{Context, Error, doing, faults, servers};
-use crate::domain::client::Step;
+use crate::domain::client::{Grounds, Step};
 use crate::domain::{merge_patch, names, request, transition};
 use crate::kubernetes::look::is_conflict;
 use crate::kubernetes::tenant_secret;
@@ -43,13 +43,24 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
             finalizers(&clients, client, &left).await?;
             Ok(true)
         }
-        Step::CreateEntry { attempt, first_registered_at, expires_at, not_before, workload, end, rotation, policy } => {
+        Step::CreateEntry {
+            attempt,
+            first_registered_at,
+            expires_at,
+            not_before,
+            workload,
+            end,
+            rotation,
+            grounds,
+        } => {
             let Some(server) = &view.observed.server else { return Ok(true) };
             let times = Times { first_registered_at, expires_at, not_before };
             let mut entry = entry(ctx, client, server, attempt, &times, workload);
             entry.spec.end = end;
             entry.spec.rotation = rotation;
-            entry.spec.policy = policy;
+            if let Some(Grounds { policy, approval }) = grounds {
+                (entry.spec.policy, entry.spec.approval) = (Some(policy), approval);
+            }
             faults::point("before-entry");
             match ctx.ledger().create(&writer::post(), &entry).await {
                 Ok(_) => {}
@@ -60,15 +71,17 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
             faults::point("after-entry");
             Ok(true)
         }
-        Step::UpdateEntry { name, expires_at, whole, policy } => {
+        Step::UpdateEntry { name, expires_at, whole, grounds } => {
             let mut spec = json!({"expiresAt": expires_at, "generation": client.metadata.generation});
             if whole {
                 spec["request"] = request::patch(&request::of(&client.spec));
                 spec["owner"] = json!(client.spec.owner);
                 spec["purpose"] = json!(client.spec.purpose);
             }
-            if let Some(policy) = policy {
+            if let Some(Grounds { policy, approval }) = grounds {
                 spec["policy"] = json!(policy);
+                spec["approval"] =
+                    approval.map_or(serde_json::Value::Null, |a| merge_patch::replacing(&a, &["notAfter"]));
             }
             // Only of the entry as it was seen: one that is being registered meanwhile is registered as it was asked for,
             // and changed after that.
@@ -221,6 +234,7 @@ fn entry(
         server: servers::snapshot(server, client.spec.jwks.is_some()),
         request: request::of(&client.spec),
         policy: None,
+        approval: None,
         workload,
         first_registered_at: times.first_registered_at,
         expires_at: times.expires_at,

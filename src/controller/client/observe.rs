@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ListParams};
 use kube::{CustomResourceExt, ResourceExt};
 
-use crate::api::{AuthorizationServer, ClientPolicy, ClientRegistration, OAuthClient, Phase};
+use crate::api::{AuthorizationServer, ClientApproval, ClientPolicy, ClientRegistration, OAuthClient, Phase};
 use crate::authorization_server::keys::ClientKey;
 use crate::controller::Context;
 use crate::controller::registration::namespace;
@@ -44,6 +44,8 @@ pub async fn observe(ctx: &Context, client: OAuthClient) -> Option<View> {
     let Ok(policies) = Api::<ClientPolicy>::all(ctx.client.clone()).list(&ListParams::default()).await else {
         return None;
     };
+    let decisions = Api::<ClientApproval>::namespaced(ctx.client.clone(), &in_namespace);
+    let Ok(approvals) = decisions.list(&ListParams::default()).await else { return None };
     let others = if counts(&policies.items) { others(ctx, &client).await? } else { Others::default() };
     let known = known_attempts(&client);
     let mut entries: Vec<ClientRegistration> = Vec::new();
@@ -82,6 +84,7 @@ pub async fn observe(ctx: &Context, client: OAuthClient) -> Option<View> {
         workload,
         secret,
         policies: policies.items,
+        approvals: approvals.items,
         others,
         clock_trusted: ctx.clock_trusted(),
     };

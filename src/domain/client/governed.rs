@@ -1,19 +1,34 @@
-//! What policies say to an object, and to the clients that it has.
+//! What policies and approvals say to an object, and to the clients that it has.
 
 use chrono::{DateTime, Utc};
 
 use super::serving::{goes_on, name};
-use super::{Observed, Step, first_registered_at};
-use crate::api::{ClientPolicy, ClientRegistration, EndReason, OnViolation, Phase, PolicyRef, RegistrationRequest};
+use super::{Observed, Step, first_registered_at, pinned};
+use crate::api::{
+    ApprovalRef, ClientPolicy, ClientRegistration, EndReason, OnViolation, Phase, PolicyRef, RegistrationRequest,
+};
 use crate::domain::conditions::{Say, say};
+use crate::domain::policy::approval::{covering, denial, holds, is_needed, lasts};
 use crate::domain::policy::{Asked, Others, Verdict, denied, judge};
+use crate::domain::workload::Workload;
 use crate::domain::{lifetime, request};
 
-/// What policies say.
+/// What a client may run on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grounds {
+    /// The policy that allows it.
+    pub policy: PolicyRef,
+    /// The approval, where that policy asks for one.
+    pub approval: Option<ApprovalRef>,
+}
+
+/// What policies and approvals say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// This one allows it.
-    Allowed(PolicyRef),
+    /// It may run on this.
+    Allowed(Grounds),
+    /// This policy allows it, once a person says yes.
+    Waiting(String),
     /// None allows it, and what stands against it.
     Refused(String),
     /// One denies it, and why.
@@ -25,22 +40,23 @@ pub(super) fn of_asked(o: &Observed, runs: bool, now: DateTime<Utc>) -> Standing
     let spec = &o.client.spec;
     let wanted = request::of(spec);
     let first = first_registered_at(o).unwrap_or(now);
-    let until = lifetime::expires_at(&spec.lifetime, first);
     // One that lives is counted already.
     let others = if runs { Others::default() } else { o.others };
     let asked = Asked {
         server: &spec.authorization_server_ref.name,
         owner: &spec.owner,
         workload: spec.workload_ref.as_ref(),
-        lifetime: until - first,
+        lifetime: lifetime::expires_at(&spec.lifetime, first) - first,
         others,
         ..of(o, &wanted)
     };
-    standing(o, &asked)
+    // What was approved stays so, also when nobody can find the approval any more.
+    let own = o.entries.iter().rev().filter(|e| goes_on(e)).find_map(|e| e.spec.approval.as_ref());
+    standing(o, &asked, &hash(o), own, now)
 }
 
 /// What they say to what an entry's client is.
-fn of_entry(o: &Observed, entry: &ClientRegistration) -> Standing {
+fn of_entry(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Standing {
     let spec = &entry.spec;
     let asked = Asked {
         server: &spec.server.name,
@@ -49,7 +65,19 @@ fn of_entry(o: &Observed, entry: &ClientRegistration) -> Standing {
         lifetime: spec.expires_at - spec.first_registered_at,
         ..of(o, &spec.request)
     };
-    standing(o, &asked)
+    let own = spec.approval.as_ref();
+    let hash = own.map_or_else(|| hash(o), |a| a.request_hash.clone());
+    standing(o, &asked, &hash, own, now)
+}
+
+/// Identifies what the object asks for, as an approval names it.
+pub(super) fn hash(o: &Observed) -> String {
+    let found = match &o.workload {
+        Workload::Present { uid, .. } => Some(uid.as_str()),
+        _ => None,
+    };
+    let workload = pinned(o).map(|p| p.uid.as_str()).or(found);
+    request::governed_hash(&o.client, workload)
 }
 
 /// Whether what is asked for is something else than what an entry's client is.
@@ -57,46 +85,64 @@ pub(super) fn is_edit(o: &Observed, entry: &ClientRegistration) -> bool {
     let spec = &o.client.spec;
     request::of(spec) != entry.spec.request
         || spec.owner != entry.spec.owner
-        || lifetime::expires_at(&spec.lifetime, entry.spec.first_registered_at) != entry.spec.expires_at
+        || spec.purpose != entry.spec.purpose
+        || until(o, entry.spec.first_registered_at, entry.spec.approval.as_ref()) != entry.spec.expires_at
+        || entry.spec.approval.as_ref().is_some_and(|a| a.request_hash != hash(o))
 }
 
-/// That a client which runs is not allowed any more; nothing where it is.
-pub(super) fn compliant(o: &Observed, entry: &ClientRegistration) -> Option<Say> {
-    match of_entry(o, entry) {
-        Standing::Allowed(_) => None,
-        Standing::Refused(why) => Some(say("Compliant", false, "NotAllowedByPolicy", why)),
-        Standing::Denied(why) => Some(say("Compliant", false, "Denied", why)),
+/// When a client ends: by its lifetime, and not after the approval that it runs on.
+pub(super) fn until(o: &Observed, first: DateTime<Utc>, approval: Option<&ApprovalRef>) -> DateTime<Utc> {
+    let end = lifetime::expires_at(&o.client.spec.lifetime, first);
+    approval.and_then(|a| a.not_after).map_or(end, |t| t.min(end))
+}
+
+/// What an entry's client runs on from now on: what allows what is asked for, else what it has.
+pub(super) fn grounds(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Option<Grounds> {
+    match of_asked(o, true, now) {
+        Standing::Allowed(grounds) => Some(grounds),
+        _ => own(entry),
     }
 }
 
-/// The policy that allows what is asked for.
-pub(super) fn policy(o: &Observed, runs: bool, now: DateTime<Utc>) -> Option<PolicyRef> {
-    match of_asked(o, runs, now) {
-        Standing::Allowed(by) => Some(by),
-        Standing::Refused(_) | Standing::Denied(_) => None,
-    }
+/// What an entry's client runs on.
+pub(super) fn own(entry: &ClientRegistration) -> Option<Grounds> {
+    let policy = entry.spec.policy.clone()?;
+    Some(Grounds { policy, approval: entry.spec.approval.clone() })
 }
 
-/// The policy that an entry's client runs on from now on, where that is another one than is on record.
-pub(super) fn moved(o: &Observed, entry: &ClientRegistration) -> Option<PolicyRef> {
-    match of_entry(o, entry) {
-        Standing::Allowed(by) if entry.spec.policy.as_ref() != Some(&by) => Some(by),
+/// What allows what is asked for.
+pub(super) fn allowed_by(o: &Observed, now: DateTime<Utc>) -> Option<Grounds> {
+    match of_asked(o, false, now) {
+        Standing::Allowed(grounds) => Some(grounds),
         _ => None,
     }
 }
 
+/// That a client which runs is not allowed any more, or who approved it.
+pub(super) fn said(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Vec<Say> {
+    let against = match of_entry(o, entry, now) {
+        Standing::Allowed(_) => None,
+        Standing::Waiting(why) => Some(("ApprovalMissing", why)),
+        Standing::Refused(why) => Some(("NotAllowedByPolicy", why)),
+        Standing::Denied(why) => Some(("Denied", why)),
+    };
+    let approved = entry.spec.approval.as_ref().map(|a| {
+        let until = a.not_after.map_or_else(String::new, |t| format!(", until {}", t.to_rfc3339()));
+        say("Approved", true, "Approved", format!("by {}: {}{until}", a.approver, a.reason))
+    });
+    let compliant = against.map(|(reason, why)| say("Compliant", false, reason, why));
+    approved.into_iter().chain(compliant).collect()
+}
+
 /// Ends a client that is denied, or that no policy allows any more where that is to end it.
-pub(super) fn end(o: &Observed) -> Option<Step> {
+pub(super) fn end(o: &Observed, now: DateTime<Utc>) -> Option<Step> {
     o.entries.iter().filter(|e| goes_on(e)).find_map(|entry| {
-        let (reason, why) = match of_entry(o, entry) {
+        // One that was not published yet is not a running client.
+        let ends = || on_violation(o, entry) == OnViolation::Revoke || entry.state().phase != Phase::Registered;
+        let (reason, why) = match of_entry(o, entry, now) {
             Standing::Denied(why) => (EndReason::Denied, why),
-            // One that was not published yet is not a running client.
-            Standing::Refused(why)
-                if on_violation(o, entry) == OnViolation::Revoke || entry.state().phase != Phase::Registered =>
-            {
-                (EndReason::PolicyViolation, why)
-            }
-            Standing::Refused(_) | Standing::Allowed(_) => return None,
+            Standing::Refused(why) | Standing::Waiting(why) if ends() => (EndReason::PolicyViolation, why),
+            Standing::Refused(_) | Standing::Waiting(_) | Standing::Allowed(_) => return None,
         };
         Some(Step::EndEntry { name: name(entry), reason, why })
     })
@@ -114,7 +160,7 @@ fn of<'a>(o: &'a Observed, request: &'a RegistrationRequest) -> Asked<'a> {
     let spec = &o.client.spec;
     Asked {
         namespace: o.client.metadata.namespace.as_deref().unwrap_or_default(),
-        name: o.client.metadata.name.as_deref().unwrap_or_default(),
+        name: client_name(o),
         namespace_labels: &o.namespace_labels,
         server: "",
         owner: &spec.owner,
@@ -127,17 +173,48 @@ fn of<'a>(o: &'a Observed, request: &'a RegistrationRequest) -> Asked<'a> {
     }
 }
 
-fn standing(o: &Observed, asked: &Asked<'_>) -> Standing {
+/// `own` is the approval that it runs on already.
+fn standing(o: &Observed, asked: &Asked<'_>, hash: &str, own: Option<&ApprovalRef>, now: DateTime<Utc>) -> Standing {
     if let Some((policy, why)) = denied(asked, &o.policies) {
         return Standing::Denied(format!("ClientPolicy {} denies it: {why}", policy_name(policy)));
     }
-    let before = o.entries.iter().rev().find_map(|e| e.spec.policy.as_ref()).map(|p| p.name.as_str());
-    match judge(asked, &o.policies, before) {
-        Verdict::Allowed(by) => {
-            Standing::Allowed(PolicyRef { name: policy_name(by).to_owned(), on_violation: by.spec.on_violation })
-        }
-        Verdict::Refused(why) => Standing::Refused(why),
+    if let Some(no) = denial(&o.approvals, asked.name) {
+        let by = no.metadata.name.as_deref().unwrap_or_default();
+        return Standing::Denied(format!("ClientApproval {by} denies it, by {}: {}", no.spec.approver, no.spec.reason));
     }
+    let before = o.entries.iter().rev().find_map(|e| e.spec.policy.as_ref()).map(|p| p.name.as_str());
+    let by = match judge(asked, &o.policies, before) {
+        Verdict::Allowed(by) => by,
+        Verdict::Refused(why) => return Standing::Refused(why),
+    };
+    let policy = PolicyRef { name: policy_name(by).to_owned(), on_violation: by.spec.on_violation };
+    if !is_needed(by, asked.request) {
+        return Standing::Allowed(Grounds { policy, approval: None });
+    }
+    let own = own.filter(|a| a.request_hash == hash && holds(a, now)).cloned();
+    let approval = covering(&o.approvals, asked.name, hash, by, now).into_iter().chain(own).max_by_key(lasts);
+    match approval {
+        Some(approval) => Standing::Allowed(Grounds { policy, approval: Some(approval) }),
+        None => Standing::Waiting(waits(o, &policy.name, hash)),
+    }
+}
+
+/// That a person has to say yes, and how.
+fn waits(o: &Observed, policy: &str, hash: &str) -> String {
+    let namespace = o.client.metadata.namespace.as_deref().unwrap_or_default();
+    let client = client_name(o);
+    let approval = serde_json::json!({
+        "apiVersion": "oauthclient.dev/v1alpha1", "kind": "ClientApproval",
+        "metadata": {"generateName": format!("{}-", client.chars().take(200).collect::<String>())},
+        "spec": {"client": client, "requestHash": hash, "decision": "Approved", "approver": "WHO", "reason": "WHY"},
+    });
+    format!(
+        "ClientPolicy {policy} asks for an approval; somebody who may approve at this AuthorizationServer gives it, with their own name for WHO, by: kubectl create -n {namespace} -f - <<< '{approval}'"
+    )
+}
+
+fn client_name(o: &Observed) -> &str {
+    o.client.metadata.name.as_deref().unwrap_or_default()
 }
 
 fn policy_name(policy: &ClientPolicy) -> &str {

@@ -11,18 +11,19 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+pub use governed::Grounds;
 pub use missing::is_told;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
 use crate::api::{
-    AuthorizationServer, ClientPolicy, ClientRegistration, End, EndReason, KeyRotation, OAuthClient, OAuthClientStatus,
-    Phase, PinnedWorkload, PolicyRef, RotationOf,
+    AuthorizationServer, ClientApproval, ClientPolicy, ClientRegistration, End, EndReason, KeyRotation, OAuthClient,
+    OAuthClientStatus, Phase, PinnedWorkload, RotationOf,
 };
 use crate::domain::ends::NamespaceState;
+use crate::domain::names;
 use crate::domain::policy::Others;
 use crate::domain::workload::Workload;
-use crate::domain::{lifetime, names};
 
 /// The Secret under the name that the client publishes in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +60,8 @@ pub struct Observed {
     pub secret: Published,
     /// All policies.
     pub policies: Vec<ClientPolicy>,
+    /// The decisions in its namespace.
+    pub approvals: Vec<ClientApproval>,
     /// How many clients live besides.
     pub others: Others,
     /// Whether the local clock is near the API server's.
@@ -86,8 +89,8 @@ pub enum Step {
         end: Option<End>,
         /// The rotation that it is for.
         rotation: Option<RotationOf>,
-        /// The policy that allows it.
-        policy: Option<PolicyRef>,
+        /// What it may run on.
+        grounds: Option<Grounds>,
     },
     /// Bring the entry in line with this generation of the object.
     UpdateEntry {
@@ -97,8 +100,8 @@ pub enum Step {
         expires_at: DateTime<Utc>,
         /// What is asked changes too; otherwise only the time, and the record that this generation was judged.
         whole: bool,
-        /// The policy that allows it, where that is another one.
-        policy: Option<PolicyRef>,
+        /// What it may run on.
+        grounds: Option<Grounds>,
     },
     /// End an entry: another has replaced it, or it is not allowed.
     EndEntry {
@@ -214,7 +217,7 @@ pub fn decide(o: &Observed, now: DateTime<Utc>) -> Decision {
         // Its entry was removed by force before the status named it: nothing stands for that credential any more.
         return only(Step::DeleteSecret);
     }
-    if let Some(step) = governed::end(o) {
+    if let Some(step) = governed::end(o, now) {
         return only(step);
     }
     match refusal::refusal(o, serving, now) {
@@ -271,13 +274,14 @@ fn create(o: &Observed, not_before: Option<DateTime<Utc>>, end: Option<End>, now
         _ => None,
     });
     let again = end.is_some();
+    let grounds = governed::allowed_by(o, now).filter(|_| !again);
     only(Step::CreateEntry {
         attempt: last_attempt(o) + u32::from(!again),
         first_registered_at: first,
-        expires_at: lifetime::expires_at(&o.client.spec.lifetime, first),
+        expires_at: governed::until(o, first, grounds.as_ref().and_then(|g| g.approval.as_ref())),
         not_before,
         workload,
-        policy: governed::policy(o, false, now).filter(|_| end.is_none()),
+        grounds,
         end,
         rotation: None,
     })

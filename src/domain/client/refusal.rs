@@ -8,7 +8,6 @@ use super::status::{base, finish};
 use super::{Decision, LOOK_AGAIN, Observed, Published, Step, at, in_line, pinned};
 use crate::api::{ClientRegistration, EndReason, EvidenceLevel};
 use crate::domain::conditions::say;
-use crate::domain::lifetime;
 use crate::domain::workload::Workload;
 
 /// A reason not to register, for a condition.
@@ -69,13 +68,14 @@ pub(super) fn refusal(o: &Observed, serving: Option<&ClientRegistration>, now: D
             ),
         );
     }
-    match governed::of_asked(o, serving.is_some(), now) {
+    let standing = governed::of_asked(o, serving.is_some(), now);
+    let is_news = serving.is_none_or(|entry| governed::is_edit(o, entry));
+    match &standing {
         Standing::Denied(why) => return refused("Denied", why),
         // What runs and is not allowed any more is another matter.
-        Standing::Refused(why) if serving.is_none_or(|entry| governed::is_edit(o, entry)) => {
-            return refused("NotAllowedByPolicy", why);
-        }
-        Standing::Refused(_) | Standing::Allowed(_) => {}
+        Standing::Refused(why) if is_news => return refused("NotAllowedByPolicy", why),
+        Standing::Waiting(why) if is_news && serving.is_some() => return waiting("ApprovalPending", why),
+        Standing::Refused(_) | Standing::Waiting(_) | Standing::Allowed(_) => {}
     }
     // A client that was registered already goes on, whatever became of the server.
     if serving.is_some() {
@@ -114,7 +114,11 @@ pub(super) fn refusal(o: &Observed, serving: Option<&ClientRegistration>, now: D
     if let Some(found) = of_workload(o) {
         return Some(Refusal { ends: true, ..found });
     }
-    secret_conflict(o)
+    // Last: what is approved can be registered.
+    secret_conflict(o).or_else(|| match standing {
+        Standing::Waiting(why) => waiting("ApprovalPending", why),
+        _ => None,
+    })
 }
 
 /// What its workload says against it.
@@ -170,9 +174,9 @@ pub(super) fn refuse(
         if !in_line(o, serving) {
             // Judged: what the edit asks for is not granted, but for a shorter life.
             let name = serving.metadata.name.clone().unwrap_or_default();
-            let asked = lifetime::expires_at(&o.client.spec.lifetime, serving.spec.first_registered_at);
+            let asked = governed::until(o, serving.spec.first_registered_at, serving.spec.approval.as_ref());
             let expires_at = asked.min(serving.spec.expires_at);
-            let step = Step::UpdateEntry { name, expires_at, whole: false, policy: None };
+            let step = Step::UpdateEntry { name, expires_at, whole: false, grounds: None };
             return Decision { step, status: None, requeue_at: None };
         }
         if let Some(step) = take_over(o, serving, now) {
@@ -186,9 +190,10 @@ pub(super) fn refuse(
             say("Accepted", false, refusal.reason, refusal.message.clone()),
             say("Registered", true, "Registered", "the client exists at the authorization server"),
             say("Ready", ready, if ready { "Ready" } else { refusal.reason }, refusal.message.clone()),
-            say("Stalled", true, refusal.reason, refusal.message.clone()),
         ];
-        said.extend(governed::compliant(o, serving));
+        let stands = if refusal.waiting { "Reconciling" } else { "Stalled" };
+        said.push(say(stands, true, refusal.reason, refusal.message.clone()));
+        said.extend(governed::said(o, serving, now));
         finish(o, &mut status, if ready { "Ready" } else { "Refused" }, refusal.message, said, now);
         return Decision { step: Step::Wait, status: Some(status), requeue_at };
     }
@@ -206,6 +211,9 @@ pub(super) fn refuse(
         say("Accepted", false, refusal.reason, refusal.message.clone()),
         say("Ready", false, refusal.reason, refusal.message.clone()),
     ];
+    if refusal.reason == "ApprovalPending" {
+        said.push(say("Approved", false, refusal.reason, refusal.message.clone()));
+    }
     if !refusal.waiting {
         said.push(say("Stalled", true, refusal.reason, refusal.message.clone()));
     }

@@ -9,7 +9,7 @@ use super::status::{base, finish};
 use super::{Decision, LOOK_AGAIN, Observed, Published, Step, at, create, in_line, known_attempts, only, wait};
 use crate::api::{ClientRegistration, DriftKind, EndReason};
 use crate::domain::conditions::say;
-use crate::domain::{backoff, lifetime, request};
+use crate::domain::{backoff, request};
 
 pub(super) fn name(entry: &ClientRegistration) -> String {
     entry.metadata.name.clone().unwrap_or_default()
@@ -34,17 +34,16 @@ enum Change {
 pub(super) fn serve(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Decision {
     let state = entry.state();
     let wanted = request::of(&o.client.spec);
-    let expires_at = lifetime::expires_at(&o.client.spec.lifetime, entry.spec.first_registered_at);
+    let grounds = governed::grounds(o, entry, now);
+    let approval = grounds.as_ref().and_then(|g| g.approval.as_ref());
+    let expires_at = governed::until(o, entry.spec.first_registered_at, approval);
     let hash = request::hash(&wanted);
     let unsupported = state.failed_change.as_ref().is_some_and(|f| f.request == hash && f.unsupported);
     let replace = request::needs_replacement(&entry.spec.request, &wanted) || unsupported;
     let whole = !replace && entry.spec.request != wanted;
-    if whole || entry.spec.expires_at != expires_at || !in_line(o, entry) {
-        let policy = governed::policy(o, true, now);
-        return only(Step::UpdateEntry { name: name(entry), expires_at, whole: !replace, policy });
-    }
-    if let Some(by) = governed::moved(o, entry) {
-        return only(Step::UpdateEntry { name: name(entry), expires_at, whole: false, policy: Some(by) });
+    let moved = grounds != governed::own(entry);
+    if whole || moved || entry.spec.expires_at != expires_at || !in_line(o, entry) {
+        return only(Step::UpdateEntry { name: name(entry), expires_at, whole: !replace, grounds });
     }
     if let Some(refused) = secret_conflict(o) {
         return refuse(o, Some(entry), refused, now);
@@ -96,7 +95,7 @@ pub(super) fn serve(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
         finish(o, &mut status, "Overdue", message.into(), said, now);
         return Decision { step: Step::Wait, status: Some(status), requeue_at: Some(now + LOOK_AGAIN) };
     }
-    said.extend(governed::compliant(o, entry));
+    said.extend(governed::said(o, entry, now));
     if let Some(drift) = &state.drift {
         said.push(say("Drifted", true, drift.kind.as_str(), drift.message.clone()));
         if drift.kind == DriftKind::Disabled {
@@ -206,14 +205,14 @@ fn replacement(o: &Observed, newer: Option<&ClientRegistration>, replace: bool, 
 
 /// The update that an entry which does not serve yet needs. What is asked changes only while nothing was asked.
 fn bring_in_line(o: &Observed, entry: &ClientRegistration) -> Option<Step> {
-    let expires_at = lifetime::expires_at(&o.client.spec.lifetime, entry.spec.first_registered_at);
+    let expires_at = governed::until(o, entry.spec.first_registered_at, entry.spec.approval.as_ref());
     let open = entry.state().attempted_at.is_none();
     let differs = open && entry.spec.request != request::of(&o.client.spec);
     (differs || entry.spec.expires_at != expires_at || !in_line(o, entry)).then(|| Step::UpdateEntry {
         name: name(entry),
         expires_at,
         whole: open,
-        policy: None,
+        grounds: None,
     })
 }
 

@@ -2,10 +2,9 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Observed, last_attempt};
-use crate::api::{Binding, ClientRegistration, OAuthClientStatus, RegistrationRef};
+use super::{Observed, governed, last_attempt};
+use crate::api::{ApprovedBy, Binding, ClientRegistration, OAuthClientStatus, RegistrationRef};
 use crate::domain::conditions::{self, Say};
-use crate::domain::request;
 
 /// A status that names this entry.
 pub(super) fn base(o: &Observed, entry: &ClientRegistration) -> OAuthClientStatus {
@@ -24,6 +23,11 @@ pub(super) fn base(o: &Observed, entry: &ClientRegistration) -> OAuthClientStatu
             generation: entry.spec.generation,
         }),
         policy: entry.spec.policy.as_ref().map(|p| p.name.clone()),
+        approval: entry
+            .spec
+            .approval
+            .as_ref()
+            .map(|a| ApprovedBy { name: a.name.clone(), approver: a.approver.clone() }),
         workload: entry.spec.workload.clone(),
         binding: published.map(|name| Binding { name }),
         ..o.client.status.clone().unwrap_or_default()
@@ -41,12 +45,10 @@ pub(super) fn finish(
 ) {
     let generation = o.client.metadata.generation;
     status.attempts = Some(last_attempt(o)).filter(|n| *n > 0);
-    let uid = o.client.metadata.uid.as_deref().unwrap_or_default();
-    let pinned = status.workload.as_ref().map(|w| w.uid.clone());
     status.observed_generation = generation;
     status.state = Some(state.into());
     status.message = Some(message);
-    status.request_hash = Some(request::governed_hash(uid, pinned.as_deref(), &o.client.spec));
+    status.request_hash = Some(governed::hash(o));
     let before = o.client.status.as_ref().map(|s| s.conditions.clone()).unwrap_or_default();
     status.conditions = conditions::merge(&before, now, generation, said);
 }

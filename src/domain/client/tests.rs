@@ -51,6 +51,7 @@ fn observed() -> Observed {
         workload: Workload::NotReferenced,
         secret: Published::Absent,
         policies: vec![policy()],
+        approvals: Vec::new(),
         others: Others::default(),
         clock_trusted: true,
     }

@@ -1,6 +1,7 @@
 //! What policies allow. One policy must allow the whole of a request; what none allows is refused, with what stood
 //! against it in each that is about it.
 
+pub mod approval;
 mod pattern;
 mod redirect;
 #[cfg(test)]
@@ -58,13 +59,13 @@ pub enum Verdict<'a> {
     Refused(String),
 }
 
-/// Judges a request. Of several policies that allow it, `before` is kept where it is among them, else the first by
-/// name is taken: the same one every time.
+/// Judges a request. Of several policies that allow it, one that asks for no approval goes before others; then `before`,
+/// where it is among them; then the first by name: the same one every time.
 pub fn judge<'a>(asked: &Asked<'_>, policies: &'a [ClientPolicy], before: Option<&str>) -> Verdict<'a> {
     let (namespace, server) = (asked.namespace, asked.server);
     let mut candidates: Vec<&ClientPolicy> =
         policies.iter().filter(|p| is_about(p, namespace, asked.namespace_labels, server)).collect();
-    candidates.sort_by_key(|p| (before != Some(name(p)), name(p).to_owned()));
+    candidates.sort_by_key(|p| (approval::is_needed(p, asked.request), before != Some(name(p)), name(p).to_owned()));
     let mut against = Vec::new();
     for policy in candidates {
         let objections = objections(asked, policy);

@@ -1,0 +1,71 @@
+//! A person's yes or no.
+
+use chrono::{DateTime, Utc};
+
+use super::pattern;
+use crate::api::{ApprovalDecision, ApprovalMode, ApprovalRef, ClientApproval, ClientPolicy, RegistrationRequest};
+
+/// Whether a policy asks for a person's yes as well.
+pub fn is_needed(policy: &ClientPolicy, request: &RegistrationRequest) -> bool {
+    let approval = &policy.spec.approval;
+    match approval.mode {
+        ApprovalMode::Never => false,
+        ApprovalMode::Always => true,
+        ApprovalMode::WhenScopes => {
+            request.scopes.iter().any(|s| approval.scopes.iter().any(|p| pattern::matches(p, s)))
+        }
+    }
+}
+
+/// The approval of exactly this that holds longest; `None` where there is none, or it is over.
+pub fn covering(
+    approvals: &[ClientApproval],
+    client: &str,
+    hash: &str,
+    policy: &ClientPolicy,
+    now: DateTime<Utc>,
+) -> Option<ApprovalRef> {
+    let most = policy.spec.approval.max_validity.as_ref().and_then(|m| m.delta());
+    let all = approvals.iter().filter(|a| {
+        let spec = &a.spec;
+        spec.decision == ApprovalDecision::Approved
+            && spec.client == client
+            && spec.request_hash.as_deref() == Some(hash)
+    });
+    let held = all.filter_map(|a| {
+        let approved_at = given(a)?;
+        let longest = most.map(|m| approved_at + m);
+        let not_after = [a.spec.not_after, longest].into_iter().flatten().min();
+        Some(ApprovalRef {
+            name: a.metadata.name.clone()?,
+            request_hash: hash.to_owned(),
+            approver: a.spec.approver.clone(),
+            reason: a.spec.reason.clone(),
+            approved_at,
+            not_after,
+        })
+    });
+    held.filter(|a| holds(a, now)).max_by_key(lasts)
+}
+
+/// Whether an approval is not over yet.
+pub fn holds(approval: &ApprovalRef, now: DateTime<Utc>) -> bool {
+    approval.not_after.is_none_or(|t| now < t)
+}
+
+/// How long an approval holds, for comparing; of those that hold alike, the one that comes first by name.
+pub fn lasts(approval: &ApprovalRef) -> (DateTime<Utc>, std::cmp::Reverse<String>) {
+    (approval.not_after.unwrap_or(DateTime::<Utc>::MAX_UTC), std::cmp::Reverse(approval.name.clone()))
+}
+
+/// A denial of a client, whatever it asks for.
+pub fn denial<'a>(approvals: &'a [ClientApproval], client: &str) -> Option<&'a ClientApproval> {
+    let of = |a: &&ClientApproval| a.spec.decision == ApprovalDecision::Denied && a.spec.client == client;
+    approvals.iter().filter(of).min_by_key(|a| a.metadata.name.clone())
+}
+
+/// When it was given: when the API server made the object.
+fn given(approval: &ClientApproval) -> Option<DateTime<Utc>> {
+    let made = approval.metadata.creation_timestamp.as_ref()?;
+    DateTime::from_timestamp(made.0.as_second(), 0)
+}
