@@ -1,6 +1,7 @@
 //! Governance: nothing is registered, and no Secret exists, before a policy allows it. One bed and one operator.
 //! `GOVERNANCE_ONLY=word` tells only some.
 
+mod approvals;
 mod changes;
 mod denial;
 mod limits;
@@ -28,6 +29,8 @@ fn nothing_before_the_yes() {
             an_edit_that_is_not_allowed_waits, one_policy_must_allow_the_whole;
         changes: a_narrower_policy_warns, a_narrower_policy_revokes, a_policy_that_is_deleted_counts_as_changed,
             many_clients_are_judged_anew;
+        approvals: nothing_before_a_person_says_yes, an_edit_needs_another_yes, an_approval_is_for_one_object,
+            no_client_outlives_its_approval, a_denial_stands_as_long_as_it_exists, a_policy_that_asks_for_approval_later;
         denial: what_is_denied_is_revoked_and_kept_out, a_denial_goes_by_any_of_its_lists;
         limits: no_more_than_the_limit_at_once, lifetimes_count_from_the_first_registration;
     ];

@@ -48,8 +48,8 @@ pub(super) fn ended(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
     let mut kept_out = None;
     if deserves_another(o, entry, now) {
         match refusal(o, None, now) {
-            // What ended it keeps it out: that it is revoked is to be seen still.
-            Some(refused) if by_policy => kept_out = Some(refused),
+            // What ended it keeps it out, or a person's yes is over: that it is revoked is to be seen still.
+            Some(refused) if by_policy || refused.asks_a_person() => kept_out = Some(refused),
             Some(refused) => return refuse(o, None, refused, now),
             None => return create(o, None, None, now),
         }
@@ -81,7 +81,7 @@ pub(super) fn ended(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
             said.push(say("Stalled", true, reason, next));
         }
         if let Some(refused) = kept_out {
-            said.push(say("Stalled", true, refused.reason, refused.message));
+            said.extend(refused.said());
         }
         (said, "Revoked", message)
     };

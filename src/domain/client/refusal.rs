@@ -7,7 +7,7 @@ use super::serving::{goes_on, take_over};
 use super::status::{base, finish};
 use super::{Decision, LOOK_AGAIN, Observed, Published, Step, at, in_line, pinned};
 use crate::api::{ClientRegistration, EndReason, EvidenceLevel};
-use crate::domain::conditions::say;
+use crate::domain::conditions::{Say, say};
 use crate::domain::workload::Workload;
 
 /// A reason not to register, for a condition.
@@ -21,6 +21,28 @@ pub(super) struct Refusal {
     /// It ends by itself what was begun: the registration controller sees it as well.
     ends: bool,
 }
+
+impl Refusal {
+    /// Whether a person has to say yes.
+    pub(super) fn asks_a_person(&self) -> bool {
+        self.reason == APPROVAL_PENDING
+    }
+
+    /// What it says of the request; not of a client that there may be.
+    pub(super) fn said(&self) -> Vec<Say> {
+        let mut said = vec![say("Accepted", false, self.reason, self.message.clone())];
+        if self.asks_a_person() {
+            said.push(say("Approved", false, self.reason, self.message.clone()));
+        }
+        if !self.waiting {
+            said.push(say("Stalled", true, self.reason, self.message.clone()));
+        }
+        said
+    }
+}
+
+/// The reason for waiting for a person.
+const APPROVAL_PENDING: &str = "ApprovalPending";
 
 #[expect(clippy::unnecessary_wraps, reason = "every caller returns an option")]
 fn refused(reason: &'static str, message: impl Into<String>) -> Option<Refusal> {
@@ -74,7 +96,7 @@ pub(super) fn refusal(o: &Observed, serving: Option<&ClientRegistration>, now: D
         Standing::Denied(why) => return refused("Denied", why),
         // What runs and is not allowed any more is another matter.
         Standing::Refused(why) if is_news => return refused("NotAllowedByPolicy", why),
-        Standing::Waiting(why) if is_news && serving.is_some() => return waiting("ApprovalPending", why),
+        Standing::Waiting(why) if is_news && serving.is_some() => return waiting(APPROVAL_PENDING, why),
         Standing::Refused(_) | Standing::Waiting(_) | Standing::Allowed(_) => {}
     }
     // A client that was registered already goes on, whatever became of the server.
@@ -116,7 +138,7 @@ pub(super) fn refusal(o: &Observed, serving: Option<&ClientRegistration>, now: D
     }
     // Last: what is approved can be registered.
     secret_conflict(o).or_else(|| match standing {
-        Standing::Waiting(why) => waiting("ApprovalPending", why),
+        Standing::Waiting(why) => waiting(APPROVAL_PENDING, why),
         _ => None,
     })
 }
@@ -207,16 +229,8 @@ pub(super) fn refuse(
         return Decision { step, status: None, requeue_at: None };
     }
     let mut status = o.client.status.clone().unwrap_or_default();
-    let mut said = vec![
-        say("Accepted", false, refusal.reason, refusal.message.clone()),
-        say("Ready", false, refusal.reason, refusal.message.clone()),
-    ];
-    if refusal.reason == "ApprovalPending" {
-        said.push(say("Approved", false, refusal.reason, refusal.message.clone()));
-    }
-    if !refusal.waiting {
-        said.push(say("Stalled", true, refusal.reason, refusal.message.clone()));
-    }
+    let mut said = refusal.said();
+    said.push(say("Ready", false, refusal.reason, refusal.message.clone()));
     let state = if refusal.waiting { "Pending" } else { "Refused" };
     finish(o, &mut status, state, refusal.message, said, now);
     Decision { step: Step::Wait, status: Some(status), requeue_at: refusal.again.map(|t| now + t) }
