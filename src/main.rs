@@ -12,7 +12,7 @@ use oauthclient_operator::controller::{
     Context, authorization_server, client, proof, registration, servers::Servers, timekeeper,
 };
 use oauthclient_operator::kubernetes::look::explain;
-use oauthclient_operator::kubernetes::{clock::Clock, installation, scope::Scope, workloads::Kinds};
+use oauthclient_operator::kubernetes::{clock::Clock, installation, scope::Scope, stamps::Stamps, workloads::Kinds};
 use oauthclient_operator::telemetry::{self, Metrics, Watches};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -122,6 +122,7 @@ async fn run(flags: Flags) -> Result<(), String> {
         servers: Servers::new(metrics.clone()),
         controls: proof::Controls::default(),
         counting: tokio::sync::Mutex::default(),
+        stamps: Stamps::default(),
         looked: authorization_server::Looked::default(),
         scope,
         metrics,

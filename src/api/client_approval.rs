@@ -32,6 +32,9 @@ pub struct ClientApprovalSpec {
     /// Name of the OAuthClient, in this namespace.
     #[schemars(length(min = 1, max = 253))]
     pub client: String,
+    /// The AuthorizationServer that it is for: who decides needs the verb approve on it.
+    #[schemars(length(min = 1, max = 253))]
+    pub authorization_server: String,
     /// What is approved: `status.requestHash` of the OAuthClient. A denial is about the client by its name, whatever is
     /// asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]

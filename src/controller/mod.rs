@@ -29,6 +29,7 @@ use crate::api::{AuthorizationServer, ClientRegistration, OAuthClient};
 use crate::kubernetes::clock::Clock;
 use crate::kubernetes::events;
 use crate::kubernetes::scope::Scope;
+use crate::kubernetes::stamps::Stamps;
 use crate::kubernetes::workloads::Kinds;
 use crate::kubernetes::writer;
 use crate::telemetry::{Metrics, Outcome, Watches};
@@ -54,6 +55,8 @@ pub struct Context {
     pub controls: proof::Controls,
     /// Held while clients are counted and one more is made.
     pub counting: tokio::sync::Mutex<()>,
+    /// Whether the API server keeps true who asked and who approved.
+    pub stamps: Stamps,
     /// When servers were looked at.
     pub looked: authorization_server::Looked,
     /// The namespaces that are watched.

@@ -7,6 +7,7 @@ pub mod installation;
 pub mod look;
 pub mod management_secret;
 pub mod scope;
+pub mod stamps;
 pub mod tenant_secret;
 pub mod workloads;
 pub mod writer;

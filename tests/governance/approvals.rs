@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::people::{ANNA, may_approve, try_to_decide};
 use super::support::World;
 use super::{nothing_happened, policy};
 
@@ -30,6 +31,7 @@ fn pending(w: &World) -> String {
 }
 
 pub fn nothing_before_a_person_says_yes(w: &World) {
+    may_approve(w, ANNA);
     policy(w, "p", &json!({"approval": {"mode": "Always"}}));
     w.client("c", &json!({}));
     let says = pending(w);
@@ -56,6 +58,7 @@ pub fn nothing_before_a_person_says_yes(w: &World) {
 }
 
 pub fn an_edit_needs_another_yes(w: &World) {
+    may_approve(w, ANNA);
     policy(w, "p", &json!({"approval": {"mode": "WhenScopes", "scopes": ["*.write"]}}));
     w.client("c", &json!({}));
     w.wait("oauthclient/c", "condition=Ready");
@@ -83,6 +86,7 @@ pub fn an_edit_needs_another_yes(w: &World) {
 }
 
 pub fn an_approval_is_for_one_object(w: &World) {
+    may_approve(w, ANNA);
     policy(w, "p", &json!({"approval": {"mode": "Always"}}));
     w.client("c", &json!({}));
     pending(w);
@@ -95,6 +99,7 @@ pub fn an_approval_is_for_one_object(w: &World) {
 }
 
 pub fn no_client_outlives_its_approval(w: &World) {
+    may_approve(w, ANNA);
     policy(w, "p", &json!({"approval": {"mode": "Always", "maxValidity": "40s"}}));
     w.client("c", &json!({}));
     pending(w);
@@ -116,6 +121,7 @@ pub fn no_client_outlives_its_approval(w: &World) {
 }
 
 pub fn a_denial_stands_as_long_as_it_exists(w: &World) {
+    may_approve(w, ANNA);
     policy(w, "p", &json!({}));
     w.client("c", &json!({}));
     w.wait("oauthclient/c", "condition=Ready");
@@ -131,6 +137,7 @@ pub fn a_denial_stands_as_long_as_it_exists(w: &World) {
 }
 
 pub fn a_policy_that_asks_for_approval_later(w: &World) {
+    may_approve(w, ANNA);
     policy(w, "p", &json!({}));
     w.client("c", &json!({}));
     w.wait("oauthclient/c", "condition=Ready");

@@ -5,6 +5,7 @@ mod approvals;
 mod changes;
 mod denial;
 mod limits;
+mod people;
 mod policies;
 #[path = "../support/mod.rs"]
 mod support;
@@ -31,6 +32,8 @@ fn nothing_before_the_yes() {
             many_clients_are_judged_anew;
         approvals: nothing_before_a_person_says_yes, an_edit_needs_another_yes, an_approval_is_for_one_object,
             no_client_outlives_its_approval, a_denial_stands_as_long_as_it_exists, a_policy_that_asks_for_approval_later;
+        people: who_asked_cannot_be_forged, nobody_approves_for_themselves, records_are_the_operators,
+            no_approval_counts_while_nobody_keeps_the_stamps;
         denial: what_is_denied_is_revoked_and_kept_out, a_denial_goes_by_any_of_its_lists;
         limits: no_more_than_the_limit_at_once, lifetimes_count_from_the_first_registration;
     ];

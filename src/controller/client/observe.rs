@@ -6,7 +6,9 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ListParams};
 use kube::{CustomResourceExt, ResourceExt};
 
-use crate::api::{AuthorizationServer, ClientApproval, ClientPolicy, ClientRegistration, OAuthClient, Phase};
+use crate::api::{
+    ApprovalMode, AuthorizationServer, ClientApproval, ClientPolicy, ClientRegistration, OAuthClient, Phase,
+};
 use crate::authorization_server::keys::ClientKey;
 use crate::controller::Context;
 use crate::controller::registration::namespace;
@@ -46,6 +48,8 @@ pub async fn observe(ctx: &Context, client: OAuthClient) -> Option<View> {
     };
     let decisions = Api::<ClientApproval>::namespaced(ctx.client.clone(), &in_namespace);
     let Ok(approvals) = decisions.list(&ListParams::default()).await else { return None };
+    let asks = policies.items.iter().any(|p| p.spec.approval.mode != ApprovalMode::Never);
+    let stamps_are_true = asks && ctx.stamps.are_true(&ctx.client, &ctx.namespace).await;
     let others = if counts(&policies.items) { others(ctx, &client).await? } else { Others::default() };
     let known = known_attempts(&client);
     let mut entries: Vec<ClientRegistration> = Vec::new();
@@ -85,6 +89,7 @@ pub async fn observe(ctx: &Context, client: OAuthClient) -> Option<View> {
         secret,
         policies: policies.items,
         approvals: approvals.items,
+        stamps_are_true,
         others,
         clock_trusted: ctx.clock_trusted(),
     };

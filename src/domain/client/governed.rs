@@ -5,7 +5,8 @@ use chrono::{DateTime, Utc};
 use super::serving::{goes_on, name};
 use super::{Observed, Step, first_registered_at, pinned};
 use crate::api::{
-    ApprovalRef, ClientPolicy, ClientRegistration, EndReason, OnViolation, Phase, PolicyRef, RegistrationRequest,
+    ApprovalRef, ClientApproval, ClientPolicy, ClientRegistration, EndReason, OnViolation, Phase, PolicyRef,
+    REQUESTED_BY_ANNOTATION, RegistrationRequest,
 };
 use crate::domain::conditions::{Say, say};
 use crate::domain::policy::approval::{covering, denial, holds, is_needed, lasts};
@@ -166,6 +167,7 @@ fn of<'a>(o: &'a Observed, request: &'a RegistrationRequest) -> Asked<'a> {
         owner: &spec.owner,
         request,
         audiences: &spec.audiences,
+        requesters: requesters(o),
         workload: None,
         rotated_every: spec.rotation.as_ref().and_then(|r| r.every.as_ref()?.get()),
         lifetime: chrono::TimeDelta::zero(),
@@ -178,7 +180,7 @@ fn standing(o: &Observed, asked: &Asked<'_>, hash: &str, own: Option<&ApprovalRe
     if let Some((policy, why)) = denied(asked, &o.policies) {
         return Standing::Denied(format!("ClientPolicy {} denies it: {why}", policy_name(policy)));
     }
-    if let Some(no) = denial(&o.approvals, asked.name) {
+    if let Some(no) = denial(&o.approvals, asked) {
         let by = no.metadata.name.as_deref().unwrap_or_default();
         return Standing::Denied(format!("ClientApproval {by} denies it, by {}: {}", no.spec.approver, no.spec.reason));
     }
@@ -191,10 +193,15 @@ fn standing(o: &Observed, asked: &Asked<'_>, hash: &str, own: Option<&ApprovalRe
     if !is_needed(by, asked.request) {
         return Standing::Allowed(Grounds { policy, approval: None });
     }
+    let approvals: &[ClientApproval] = if o.stamps_are_true { &o.approvals } else { &[] };
     let own = own.filter(|a| a.request_hash == hash && holds(a, now)).cloned();
-    let approval = covering(&o.approvals, asked.name, hash, by, now).into_iter().chain(own).max_by_key(lasts);
+    let approval = covering(approvals, asked, hash, by, now).into_iter().chain(own).max_by_key(lasts);
     match approval {
         Some(approval) => Standing::Allowed(Grounds { policy, approval: Some(approval) }),
+        None if !o.stamps_are_true => Standing::Waiting(format!(
+            "ClientPolicy {} asks for an approval, and none is honoured while the admission policies of deploy/governance.yaml are not in force: nobody would know who asked and who approved",
+            policy.name
+        )),
         None => Standing::Waiting(waits(o, &policy.name, hash)),
     }
 }
@@ -206,11 +213,20 @@ fn waits(o: &Observed, policy: &str, hash: &str) -> String {
     let approval = serde_json::json!({
         "apiVersion": "oauthclient.dev/v1alpha1", "kind": "ClientApproval",
         "metadata": {"generateName": format!("{}-", client.chars().take(200).collect::<String>())},
-        "spec": {"client": client, "requestHash": hash, "decision": "Approved", "approver": "WHO", "reason": "WHY"},
+        "spec": {
+            "client": client, "authorizationServer": o.client.spec.authorization_server_ref.name, "requestHash": hash,
+            "decision": "Approved", "approver": "WHO", "reason": "WHY",
+        },
     });
     format!(
         "ClientPolicy {policy} asks for an approval; somebody who may approve at this AuthorizationServer gives it, with their own name for WHO, by: kubectl create -n {namespace} -f - <<< '{approval}'"
     )
+}
+
+/// Everyone who asked, as the API server keeps it.
+fn requesters(o: &Observed) -> Vec<&str> {
+    let stamp = o.client.metadata.annotations.as_ref().and_then(|a| a.get(REQUESTED_BY_ANNOTATION));
+    stamp.map(|s| s.lines().collect()).unwrap_or_default()
 }
 
 fn client_name(o: &Observed) -> &str {

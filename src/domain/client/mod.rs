@@ -62,6 +62,8 @@ pub struct Observed {
     pub policies: Vec<ClientPolicy>,
     /// The decisions in its namespace.
     pub approvals: Vec<ClientApproval>,
+    /// Whether the API server keeps true who asked and who approved.
+    pub stamps_are_true: bool,
     /// How many clients live besides.
     pub others: Others,
     /// Whether the local clock is near the API server's.

@@ -96,7 +96,7 @@ pub(super) fn refusal(o: &Observed, serving: Option<&ClientRegistration>, now: D
         Standing::Denied(why) => return refused("Denied", why),
         // What runs and is not allowed any more is another matter.
         Standing::Refused(why) if is_news => return refused("NotAllowedByPolicy", why),
-        Standing::Waiting(why) if is_news && serving.is_some() => return waiting(APPROVAL_PENDING, why),
+        Standing::Waiting(why) if is_news && serving.is_some() => return asks(o, why),
         Standing::Refused(_) | Standing::Waiting(_) | Standing::Allowed(_) => {}
     }
     // A client that was registered already goes on, whatever became of the server.
@@ -138,9 +138,16 @@ pub(super) fn refusal(o: &Observed, serving: Option<&ClientRegistration>, now: D
     }
     // Last: what is approved can be registered.
     secret_conflict(o).or_else(|| match standing {
-        Standing::Waiting(why) => waiting(APPROVAL_PENDING, why),
+        Standing::Waiting(why) => asks(o, why),
         _ => None,
     })
+}
+
+/// That a person has to say yes.
+fn asks(o: &Observed, why: String) -> Option<Refusal> {
+    // Nothing tells when the API server keeps true again who does.
+    let again = (!o.stamps_are_true).then_some(LOOK_AGAIN);
+    waiting(APPROVAL_PENDING, why).map(|r| Refusal { again, ..r })
 }
 
 /// What its workload says against it.

@@ -52,6 +52,7 @@ fn observed() -> Observed {
         secret: Published::Absent,
         policies: vec![policy()],
         approvals: Vec::new(),
+        stamps_are_true: true,
         others: Others::default(),
         clock_trusted: true,
     }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::pattern;
+use super::{Asked, pattern};
 use crate::api::{ApprovalDecision, ApprovalMode, ApprovalRef, ClientApproval, ClientPolicy, RegistrationRequest};
 
 /// Whether a policy asks for a person's yes as well.
@@ -17,10 +17,11 @@ pub fn is_needed(policy: &ClientPolicy, request: &RegistrationRequest) -> bool {
     }
 }
 
-/// The approval of exactly this that holds longest; `None` where there is none, or it is over.
+/// The approval of exactly this that holds longest, by somebody who did not ask for it; `None` where there is none, or
+/// it is over.
 pub fn covering(
     approvals: &[ClientApproval],
-    client: &str,
+    asked: &Asked<'_>,
     hash: &str,
     policy: &ClientPolicy,
     now: DateTime<Utc>,
@@ -28,9 +29,10 @@ pub fn covering(
     let most = policy.spec.approval.max_validity.as_ref().and_then(|m| m.delta());
     let all = approvals.iter().filter(|a| {
         let spec = &a.spec;
-        spec.decision == ApprovalDecision::Approved
-            && spec.client == client
+        is_about(a, asked)
+            && spec.decision == ApprovalDecision::Approved
             && spec.request_hash.as_deref() == Some(hash)
+            && !asked.requesters.contains(&spec.approver.as_str())
     });
     let held = all.filter_map(|a| {
         let approved_at = given(a)?;
@@ -59,9 +61,14 @@ pub fn lasts(approval: &ApprovalRef) -> (DateTime<Utc>, std::cmp::Reverse<String
 }
 
 /// A denial of a client, whatever it asks for.
-pub fn denial<'a>(approvals: &'a [ClientApproval], client: &str) -> Option<&'a ClientApproval> {
-    let of = |a: &&ClientApproval| a.spec.decision == ApprovalDecision::Denied && a.spec.client == client;
+pub fn denial<'a>(approvals: &'a [ClientApproval], asked: &Asked<'_>) -> Option<&'a ClientApproval> {
+    let of = |a: &&ClientApproval| a.spec.decision == ApprovalDecision::Denied && is_about(a, asked);
     approvals.iter().filter(of).min_by_key(|a| a.metadata.name.clone())
+}
+
+/// Whether a decision is about this client, at this server.
+fn is_about(approval: &ClientApproval, asked: &Asked<'_>) -> bool {
+    approval.spec.client == asked.name && approval.spec.authorization_server == asked.server
 }
 
 /// When it was given: when the API server made the object.

@@ -15,7 +15,7 @@ use chrono::TimeDelta;
 use crate::api::{ClientPolicy, Owner, RegistrationRequest, TokenEndpointAuthMethod, WorkloadRef};
 
 /// What is asked, or runs, as policies see it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Asked<'a> {
     /// Its namespace.
     pub namespace: &'a str,
@@ -31,6 +31,8 @@ pub struct Asked<'a> {
     pub request: &'a RegistrationRequest,
     /// Audiences.
     pub audiences: &'a [String],
+    /// Everyone who asked for it.
+    pub requesters: Vec<&'a str>,
     /// What it ends with.
     pub workload: Option<&'a WorkloadRef>,
     /// How often its credential is rotated.

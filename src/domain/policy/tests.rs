@@ -91,6 +91,7 @@ fn asked<'a>(
         owner: &spec.owner,
         request,
         audiences: &spec.audiences,
+        requesters: Vec::new(),
         workload: spec.workload_ref.as_ref(),
         rotated_every: spec.rotation.as_ref().and_then(|r| r.every.as_ref()?.get()),
         lifetime,
