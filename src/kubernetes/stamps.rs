@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::api::{ClientApproval, OAuthClient, REQUESTED_BY_ANNOTATION};
 
 /// How long an answer holds.
-const KEPT: Duration = Duration::from_secs(30);
+const KEPT: Duration = Duration::from_secs(5);
 /// Nobody has this name.
 const NOBODY: &str = "nobody@forged.invalid";
 

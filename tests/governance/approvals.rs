@@ -6,15 +6,9 @@ use super::people::{ANNA, may_approve, try_to_decide};
 use super::support::World;
 use super::{nothing_happened, policy};
 
-/// A decision with these members besides.
+/// A decision of Anna's with these members besides.
 fn decide(w: &World, name: &str, members: &Value) {
-    let mut spec =
-        json!({"client": "c", "decision": "Approved", "approver": "anna@corp.example", "reason": "TICKET-1"});
-    super::merge(&mut spec, members);
-    w.apply(&json!({
-        "apiVersion": "oauthclient.dev/v1alpha1", "kind": "ClientApproval", "metadata": {"name": name}, "spec": spec,
-    }))
-    .expect("a ClientApproval that is valid");
+    try_to_decide(w, ANNA, name, members).expect("a ClientApproval that is valid");
 }
 
 /// What an approval of what is asked now has to name.
@@ -43,10 +37,9 @@ pub fn nothing_before_a_person_says_yes(w: &World) {
     decide(w, "other", &json!({"requestHash": format!("v1:sha256:{}", "0".repeat(64))}));
     pending(w);
     // The command that it names, as it stands.
-    let command =
-        says.split_once("by: ").expect("a command").1.replace("WHO", "anna@corp.example").replace("WHY", "OPS-7");
+    let command = says.split_once("by: ").expect("a command").1.replace("WHO", ANNA).replace("WHY", "OPS-7");
     nothing_happened(w, "c");
-    w.shell(&command);
+    w.shell(&command.replace("kubectl create", &format!("kubectl create --as={ANNA}")));
     w.wait("oauthclient/c", "condition=Ready");
     let status = &w.get("oauthclient/c")["status"];
     assert_eq!(status["approval"]["approver"], "anna@corp.example");

@@ -96,7 +96,7 @@ pub(super) fn refusal(o: &Observed, serving: Option<&ClientRegistration>, now: D
         Standing::Denied(why) => return refused("Denied", why),
         // What runs and is not allowed any more is another matter.
         Standing::Refused(why) if is_news => return refused("NotAllowedByPolicy", why),
-        Standing::Waiting(why) if is_news && serving.is_some() => return asks(o, why),
+        Standing::Waiting(why) if is_news && serving.is_some() => return asks(o, why.clone()),
         Standing::Refused(_) | Standing::Waiting(_) | Standing::Allowed(_) => {}
     }
     // A client that was registered already goes on, whatever became of the server.
