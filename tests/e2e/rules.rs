@@ -119,6 +119,61 @@ fn bad_servers() -> Vec<(Value, &'static str)> {
     ]
 }
 
+fn bad_policies() -> Vec<(Value, &'static str)> {
+    let labels = json!({"app": "x"});
+    let deny = |members: Value| {
+        let mut deny = json!({"reason": "an incident"});
+        for (key, value) in members.as_object().expect("members") {
+            deny[key] = value.clone();
+        }
+        json!({ "deny": deny })
+    };
+    vec![
+        (json!({"appliesTo": {"namespaces": {"matchLabels": labels}}}), "labels that a policy reads begin with"),
+        (json!({"require": {"ownerMatchesNamespaceLabel": "team"}}), "a label that a policy reads begins with"),
+        (json!({"allow": {"ownerEmails": ["corp.example"]}}), "with one @, such as *@corp.example"),
+        (json!({"allow": {"ownerEmails": ["*@*@corp.example"]}}), "with one @, such as *@corp.example"),
+        (json!({"allow": {"redirectUris": ["*.corp.example/*"]}}), "a URI with its scheme"),
+        (json!({"approval": {"mode": "WhenScopes"}}), "approval.scopes goes with mode WhenScopes"),
+        (json!({"approval": {"mode": "Always", "scopes": ["a"]}}), "approval.scopes goes with mode WhenScopes"),
+        (deny(json!({})), "deny names nothing"),
+        (deny(json!({"all": true, "reason": " "})), "deny.reason must not be blank"),
+        (deny(json!({"clients": ["export"]})), "a client is namespace/name"),
+        (deny(json!({"owners": ["corp"]})), "with one @, such as *@corp.example"),
+    ]
+}
+
+fn bad_approvals() -> Vec<(Value, &'static str)> {
+    vec![
+        (json!({"requestHash": null}), "an approval needs requestHash"),
+        (json!({"requestHash": "anything"}), "spec.requestHash"),
+        (json!({"reason": "\u{202e}"}), "reason must not be blank"),
+        (json!({"decision": "Denied", "notAfter": "2030-01-01T00:00:00Z"}), "notAfter goes with Approved only"),
+        (json!({"decision": "Perhaps"}), "spec.decision"),
+    ]
+}
+
+/// Of these kinds, what is wrong is refused; and a change of an approval.
+fn of_governance(w: &World, refused: &mut impl FnMut(&Value, &str, Result<String, String>)) {
+    let apply = |kind: &str, name: &str, mut spec: Value, members: &Value| {
+        for (key, value) in members.as_object().expect("members") {
+            spec[key] = value.clone();
+        }
+        let api = "oauthclient.dev/v1alpha1";
+        w.apply(&json!({"apiVersion": api, "kind": kind, "metadata": {"name": name}, "spec": spec}))
+    };
+    for (members, says) in bad_policies() {
+        refused(&members, says, apply("ClientPolicy", "bad", json!({}), &members));
+    }
+    let approval = json!({
+        "client": "c", "authorizationServer": "s", "requestHash": format!("v1:sha256:{}", "0".repeat(64)),
+        "decision": "Approved", "approver": "somebody", "reason": "a test",
+    });
+    for (members, says) in bad_approvals() {
+        refused(&members, says, apply("ClientApproval", "bad", approval.clone(), &members));
+    }
+}
+
 fn keycloak(url: &str) -> Value {
     json!({"url": url, "realm": "corp", "clientId": "operator", "clientSecret": {"secretName": "s", "key": "k"}})
 }
@@ -183,6 +238,7 @@ fn every_rule_refuses_and_says_why(w: &World) {
         refused(&change, says, w.try_kubectl(&["patch", &server, "--type=merge", "-p", &patch]));
         w.kubectl(&["delete", &server, "--wait=false"]);
     }
+    of_governance(w, &mut refused);
     let elsewhere = json!({"spec": {"issuer": "https://sso.corp.example"}}).to_string();
     let done = w.try_kubectl(&["patch", &w.server_name(), "--type=merge", "-p", &elsewhere]);
     refused(&json!("another issuer"), "issuer is immutable", done);
@@ -201,6 +257,8 @@ fn every_rule_refuses_and_says_why(w: &World) {
         refused(&change, "of a ledger entry are immutable", done);
     }
     assert_eq!(w.live().len(), 1, "nothing of what was refused was registered");
+    // governance/people: nobody_approves_for_themselves
+    said += "an approval is immutable: decide anew by another ClientApproval";
     let unheard: Vec<String> = rules(w).into_iter().filter(|rule| !said.contains(rule)).collect();
     assert!(unheard.is_empty(), "rules that nothing here breaks: {unheard:#?}");
 }
@@ -208,7 +266,7 @@ fn every_rule_refuses_and_says_why(w: &World) {
 /// The messages of all rules of all custom resources. The ledger's own copies of tenants' rules are the same words.
 fn rules(w: &World) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for kind in ["oauthclients", "authorizationservers", "clientregistrations"] {
+    for kind in ["oauthclients", "authorizationservers", "clientpolicies", "clientapprovals", "clientregistrations"] {
         collect(&w.get(&format!("crd/{kind}.oauthclient.dev")), &mut found);
     }
     assert!(found.len() >= 25, "{found:?}");
