@@ -1,38 +1,66 @@
-//! Whether the API server keeps true who asked and who approved: tried, by forging both in a dry run.
+//! Whether the API server keeps true who asked and who approved, and since when: tried, by forging both in a dry run.
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Api, PostParams};
-use kube::{Client, Error};
+use kube::api::{Api, PartialObjectMeta, PostParams};
+use kube::{Client, Error, Resource};
 use serde_json::json;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::api::{ClientApproval, OAuthClient, REQUESTED_BY_ANNOTATION};
 
-/// How long an answer holds.
-const KEPT: Duration = Duration::from_secs(5);
+/// How long an answer holds where nothing is decided by it.
+const KEPT: Duration = Duration::from_secs(30);
 /// Nobody has this name.
 const NOBODY: &str = "nobody@forged.invalid";
+/// The policy that compares the approver with who writes an approval, and its binding.
+const APPROVERS: &str = "oauthclient-approvers";
 
 /// What was found out last, and when.
 #[derive(Debug, Default)]
-pub struct Stamps(Mutex<Option<(Instant, bool)>>);
+pub struct Stamps(Mutex<Option<(Instant, Option<DateTime<Utc>>)>>);
 
 impl Stamps {
-    /// Whether they are kept true. What cannot be tried is not.
-    pub async fn are_true(&self, client: &Client, namespace: &str) -> bool {
+    /// Since when they are kept true: what was written before may be forged. `None` while they are not; what cannot be
+    /// tried is not. Asked `anew` where an approval hangs on it.
+    pub async fn true_since(&self, client: &Client, namespace: &str, anew: bool) -> Option<DateTime<Utc>> {
         let mut known = self.0.lock().await;
         if let Some((at, answer)) = *known
+            && !anew
             && at.elapsed() < KEPT
         {
             return answer;
         }
-        let answer = requesters_are(client, namespace).await && approvers_are(client, namespace).await;
-        *known = Some((Instant::now(), answer));
-        answer
+        let is_true = requesters_are(client, namespace).await && approvers_are(client, namespace).await;
+        let since = if is_true { since(client).await } else { None };
+        *known = Some((Instant::now(), since));
+        since
     }
+}
+
+/// When policy and binding were last changed.
+async fn since(client: &Client) -> Option<DateTime<Utc>> {
+    let policy = changed::<ValidatingAdmissionPolicy>(client).await?;
+    let binding = changed::<ValidatingAdmissionPolicyBinding>(client).await?;
+    Some(policy.max(binding))
+}
+
+async fn changed<K>(client: &Client) -> Option<DateTime<Utc>>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned,
+{
+    let found: PartialObjectMeta<K> = Api::<K>::all(client.clone()).get_metadata(APPROVERS).await.ok()?;
+    let meta = found.metadata;
+    let writes = meta.managed_fields.into_iter().flatten().filter_map(|f| f.time);
+    let last = writes.chain(meta.creation_timestamp).map(|t| t.0.as_second()).max()?;
+    DateTime::from_timestamp(last, 0)
 }
 
 fn dry_run() -> PostParams {
@@ -41,17 +69,15 @@ fn dry_run() -> PostParams {
 
 /// An OAuthClient that says that nobody asked for it.
 async fn requesters_are(client: &Client, namespace: &str) -> bool {
-    let mut forged: OAuthClient = match serde_json::from_value(json!({
+    let forged = serde_json::from_value::<OAuthClient>(json!({
         "apiVersion": "oauthclient.dev/v1alpha1", "kind": "OAuthClient",
         "metadata": {"generateName": "forged-", "annotations": {REQUESTED_BY_ANNOTATION: NOBODY}},
         "spec": {
             "authorizationServerRef": {"name": "none"}, "owner": {"team": "none", "email": "none@forged.invalid"},
             "purpose": "A dry run", "scopes": ["none"], "lifetime": {"ttl": "1s"},
         },
-    })) {
-        Ok(forged) => forged,
-        Err(_) => return false,
-    };
+    }));
+    let Ok(mut forged) = forged else { return false };
     forged.metadata = ObjectMeta { namespace: Some(namespace.to_owned()), ..forged.metadata };
     match Api::<OAuthClient>::namespaced(client.clone(), namespace).create(&dry_run(), &forged).await {
         Ok(made) => {
@@ -65,7 +91,7 @@ async fn requesters_are(client: &Client, namespace: &str) -> bool {
 
 /// An approval that says that nobody gave it.
 async fn approvers_are(client: &Client, namespace: &str) -> bool {
-    let forged = serde_json::from_value(json!({
+    let forged = serde_json::from_value::<ClientApproval>(json!({
         "apiVersion": "oauthclient.dev/v1alpha1", "kind": "ClientApproval",
         "metadata": {"generateName": "forged-"},
         "spec": {

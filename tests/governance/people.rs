@@ -223,5 +223,17 @@ pub fn no_approval_counts_while_nobody_keeps_the_stamps(w: &World) {
     let (api, kind) = (&kept["apiVersion"], &kept["kind"]);
     let name = json!({"name": "oauthclient-approvers"});
     w.apply(&json!({"apiVersion": api, "kind": kind, "metadata": name, "spec": spec})).expect("the binding");
+    w.until("the API server has noticed", || {
+        try_to_decide(w, ANNA, "forged-again", &json!({"requestHash": hash(w), "approver": "bob"})).is_err()
+    });
+    // What was given meanwhile may be forged: it does not count any more.
+    w.wait_reason("oauthclient/c", "Accepted", "False", "ApprovalPending");
+    w.until("that is said", || {
+        let accepted = w.condition("oauthclient/c", "Accepted");
+        accepted["message"].as_str().is_some_and(|m| m.contains("kubectl create"))
+    });
+    nothing_happened(w, "c");
+    try_to_decide(w, ANNA, "yes-again", &json!({"requestHash": hash(w)})).expect("an approval");
     w.wait("oauthclient/c", "condition=Ready");
+    assert_eq!(w.entry("c")["spec"]["approval"]["name"], "yes-again");
 }

@@ -48,8 +48,6 @@ pub async fn observe(ctx: &Context, client: OAuthClient) -> Option<View> {
     };
     let decisions = Api::<ClientApproval>::namespaced(ctx.client.clone(), &in_namespace);
     let Ok(approvals) = decisions.list(&ListParams::default()).await else { return None };
-    let asks = policies.items.iter().any(|p| p.spec.approval.mode != ApprovalMode::Never);
-    let stamps_are_true = asks && ctx.stamps.are_true(&ctx.client, &ctx.namespace).await;
     let others = if counts(&policies.items) { others(ctx, &client).await? } else { Others::default() };
     let known = known_attempts(&client);
     let mut entries: Vec<ClientRegistration> = Vec::new();
@@ -63,6 +61,12 @@ pub async fn observe(ctx: &Context, client: OAuthClient) -> Option<View> {
             Look::Unknown(_) => return None,
         }
     }
+    let asks = policies.items.iter().any(|p| p.spec.approval.mode != ApprovalMode::Never);
+    let stamped_since = if asks {
+        ctx.stamps.true_since(&ctx.client, &ctx.namespace, is_new(&approvals.items, &client, &entries)).await
+    } else {
+        None
+    };
     let workload = ctx.kinds.look(&ctx.client, &in_namespace, client.spec.workload_ref.as_ref()).await;
     let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), &in_namespace);
     let found = match look(&secrets, "secrets", &client.spec.secret_name(&client.name_any())).await {
@@ -89,7 +93,7 @@ pub async fn observe(ctx: &Context, client: OAuthClient) -> Option<View> {
         secret,
         policies: policies.items,
         approvals: approvals.items,
-        stamps_are_true,
+        stamped_since,
         others,
         clock_trusted: ctx.clock_trusted(),
     };
@@ -104,6 +108,13 @@ async fn wanted(ctx: &Context, client: &OAuthClient, entries: &[ClientRegistrati
     let stored = management_secret::parse(&secret)?;
     let key_id = stored.private_key.as_ref().and_then(|pem| ClientKey::from_pem(pem).ok()).map(|k| k.key_id);
     tenant_secret::build(client, entry, &stored, key_id.as_deref())
+}
+
+/// Whether there is an approval of this client that is not on record: something may hang on it.
+fn is_new(approvals: &[ClientApproval], client: &OAuthClient, entries: &[ClientRegistration]) -> bool {
+    let known =
+        |a: &ClientApproval| entries.iter().any(|e| e.spec.approval.as_ref().is_some_and(|k| k.name == a.name_any()));
+    approvals.iter().any(|a| a.spec.client == client.name_any() && !known(a))
 }
 
 /// Whether any policy goes by how many clients there are.

@@ -5,8 +5,8 @@ use chrono::{DateTime, Utc};
 use super::serving::{goes_on, name};
 use super::{Observed, Step, first_registered_at, pinned};
 use crate::api::{
-    ApprovalRef, ClientApproval, ClientPolicy, ClientRegistration, EndReason, OnViolation, Phase, PolicyRef,
-    REQUESTED_BY_ANNOTATION, RegistrationRequest,
+    ApprovalRef, ClientPolicy, ClientRegistration, EndReason, OnViolation, Phase, PolicyRef, REQUESTED_BY_ANNOTATION,
+    RegistrationRequest,
 };
 use crate::domain::conditions::{Say, say};
 use crate::domain::policy::approval::{covering, denial, holds, is_needed, lasts};
@@ -193,12 +193,16 @@ fn standing(o: &Observed, asked: &Asked<'_>, hash: &str, own: Option<&ApprovalRe
     if !is_needed(by, asked.request) {
         return Standing::Allowed(Grounds { policy, approval: None });
     }
-    let approvals: &[ClientApproval] = if o.stamps_are_true { &o.approvals } else { &[] };
     let own = own.filter(|a| a.request_hash == hash && holds(a, now)).cloned();
-    let approval = covering(approvals, asked, hash, by, now).into_iter().chain(own).max_by_key(lasts);
+    let approval = o
+        .stamped_since
+        .and_then(|since| covering(&o.approvals, asked, hash, by, since, now))
+        .into_iter()
+        .chain(own)
+        .max_by_key(lasts);
     match approval {
         Some(approval) => Standing::Allowed(Grounds { policy, approval: Some(approval) }),
-        None if !o.stamps_are_true => Standing::Waiting(format!(
+        None if o.stamped_since.is_none() => Standing::Waiting(format!(
             "ClientPolicy {} asks for an approval, and none is honoured while the admission policies of deploy/governance.yaml are not in force: nobody would know who asked and who approved",
             policy.name
         )),

@@ -62,8 +62,8 @@ pub struct Observed {
     pub policies: Vec<ClientPolicy>,
     /// The decisions in its namespace.
     pub approvals: Vec<ClientApproval>,
-    /// Whether the API server keeps true who asked and who approved.
-    pub stamps_are_true: bool,
+    /// Since when the API server keeps true who asked and who approved; `None` while it does not.
+    pub stamped_since: Option<DateTime<Utc>>,
     /// How many clients live besides.
     pub others: Others,
     /// Whether the local clock is near the API server's.

@@ -146,7 +146,7 @@ pub(super) fn refusal(o: &Observed, serving: Option<&ClientRegistration>, now: D
 /// That a person has to say yes.
 fn asks(o: &Observed, why: String) -> Option<Refusal> {
     // Nothing tells when the API server keeps true again who does.
-    let again = (!o.stamps_are_true).then_some(LOOK_AGAIN);
+    let again = o.stamped_since.is_none().then_some(LOOK_AGAIN);
     waiting(APPROVAL_PENDING, why).map(|r| Refusal { again, ..r })
 }
 

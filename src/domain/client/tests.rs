@@ -52,7 +52,7 @@ fn observed() -> Observed {
         secret: Published::Absent,
         policies: vec![policy()],
         approvals: Vec::new(),
-        stamps_are_true: true,
+        stamped_since: Some(DateTime::UNIX_EPOCH),
         others: Others::default(),
         clock_trusted: true,
     }

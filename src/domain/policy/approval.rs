@@ -17,25 +17,20 @@ pub fn is_needed(policy: &ClientPolicy, request: &RegistrationRequest) -> bool {
     }
 }
 
-/// The approval of exactly this that holds longest, by somebody who did not ask for it; `None` where there is none, or
-/// it is over.
+/// The approval of exactly this that holds longest, by somebody who did not ask for it, given `since` approvals could not
+/// be forged any more; `None` where there is none, or it is over.
 pub fn covering(
     approvals: &[ClientApproval],
     asked: &Asked<'_>,
     hash: &str,
     policy: &ClientPolicy,
+    since: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Option<ApprovalRef> {
     let most = policy.spec.approval.max_validity.as_ref().and_then(|m| m.delta());
-    let all = approvals.iter().filter(|a| {
-        let spec = &a.spec;
-        is_about(a, asked)
-            && spec.decision == ApprovalDecision::Approved
-            && spec.request_hash.as_deref() == Some(hash)
-            && !asked.requesters.contains(&spec.approver.as_str())
-    });
+    let all = of_this(approvals, asked, hash).filter(|a| !asked.requesters.contains(&a.spec.approver.as_str()));
     let held = all.filter_map(|a| {
-        let approved_at = given(a)?;
+        let approved_at = given(a).filter(|at| *at > since)?;
         let longest = most.map(|m| approved_at + m);
         let not_after = [a.spec.not_after, longest].into_iter().flatten().min();
         Some(ApprovalRef {
@@ -48,6 +43,34 @@ pub fn covering(
         })
     });
     held.filter(|a| holds(a, now)).max_by_key(lasts)
+}
+
+/// Why the last approval of exactly this does not count, where there is one.
+pub fn set_aside(approvals: &[ClientApproval], asked: &Asked<'_>, hash: &str, since: DateTime<Utc>) -> Option<String> {
+    let last = of_this(approvals, asked, hash).max_by_key(|a| given(a))?;
+    let (name, approver) = (last.metadata.name.as_deref().unwrap_or_default(), &last.spec.approver);
+    let why = if asked.requesters.contains(&approver.as_str()) {
+        format!("{approver} is among those who asked")
+    } else if given(last).is_none_or(|at| at <= since) {
+        "it was given before the admission policies of deploy/governance.yaml were last changed, and may be forged"
+            .into()
+    } else {
+        "it is over".into()
+    };
+    Some(format!("ClientApproval {name} does not count: {why}"))
+}
+
+/// The approvals of exactly this.
+fn of_this<'a>(
+    approvals: &'a [ClientApproval],
+    asked: &Asked<'_>,
+    hash: &str,
+) -> impl Iterator<Item = &'a ClientApproval> {
+    approvals.iter().filter(move |a| {
+        is_about(a, asked)
+            && a.spec.decision == ApprovalDecision::Approved
+            && a.spec.request_hash.as_deref() == Some(hash)
+    })
 }
 
 /// Whether an approval is not over yet.
