@@ -9,7 +9,7 @@ use crate::api::{
     RegistrationRequest,
 };
 use crate::domain::conditions::{Say, say};
-use crate::domain::policy::approval::{covering, denial, holds, is_needed, lasts};
+use crate::domain::policy::approval::{covering, denial, holds, is_needed, lasts, set_aside};
 use crate::domain::policy::{Asked, Others, Verdict, denied, judge};
 use crate::domain::workload::Workload;
 use crate::domain::{lifetime, request};
@@ -194,24 +194,22 @@ fn standing(o: &Observed, asked: &Asked<'_>, hash: &str, own: Option<&ApprovalRe
         return Standing::Allowed(Grounds { policy, approval: None });
     }
     let own = own.filter(|a| a.request_hash == hash && holds(a, now)).cloned();
-    let approval = o
-        .stamped_since
-        .and_then(|since| covering(&o.approvals, asked, hash, by, since, now))
-        .into_iter()
-        .chain(own)
-        .max_by_key(lasts);
-    match approval {
-        Some(approval) => Standing::Allowed(Grounds { policy, approval: Some(approval) }),
-        None if o.stamped_since.is_none() => Standing::Waiting(format!(
-            "ClientPolicy {} asks for an approval, and none is honoured while the admission policies of deploy/governance.yaml are not in force: nobody would know who asked and who approved",
-            policy.name
-        )),
-        None => Standing::Waiting(waits(o, &policy.name, hash)),
+    let covered = o.stamped_since.and_then(|since| covering(&o.approvals, asked, hash, by, since, now));
+    if let Some(approval) = covered.into_iter().chain(own).max_by_key(lasts) {
+        return Standing::Allowed(Grounds { policy, approval: Some(approval) });
     }
+    let asks = format!("ClientPolicy {} asks for an approval", policy.name);
+    let Some(since) = o.stamped_since else {
+        return Standing::Waiting(format!(
+            "{asks}, and none is honoured while the admission policies of deploy/governance.yaml are not in force: nobody would know who asked and who approved"
+        ));
+    };
+    let but = set_aside(&o.approvals, asked, hash, since).map_or_else(String::new, |why| format!(". {why}"));
+    Standing::Waiting(format!("{asks}{but}. {}", how_to_approve(o, hash)))
 }
 
-/// That a person has to say yes, and how.
-fn waits(o: &Observed, policy: &str, hash: &str) -> String {
+/// How a person says yes.
+fn how_to_approve(o: &Observed, hash: &str) -> String {
     let namespace = o.client.metadata.namespace.as_deref().unwrap_or_default();
     let client = client_name(o);
     let approval = serde_json::json!({
@@ -223,7 +221,7 @@ fn waits(o: &Observed, policy: &str, hash: &str) -> String {
         },
     });
     format!(
-        "ClientPolicy {policy} asks for an approval; somebody who may approve at this AuthorizationServer gives it, with their own name for WHO, by: kubectl create -n {namespace} -f - <<< '{approval}'"
+        "Somebody who may approve at this AuthorizationServer gives it, with their own name for WHO, by: kubectl create -n {namespace} -f - <<< '{approval}'"
     )
 }
 
