@@ -74,6 +74,7 @@ impl Backend for Keycloak {
             sets_secret: true,
             token_lifetime: true,
             keeps_owner: true,
+            restricts_audiences: false,
         }
     }
 

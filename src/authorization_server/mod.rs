@@ -46,6 +46,8 @@ pub struct ClientMetadata {
     pub grant_types: Vec<String>,
     /// Redirect URIs; sent as an empty array when there are none (oidc-provider insists on it).
     pub redirect_uris: Vec<String>,
+    /// Audiences that its tokens may be for, where the backend can restrict them; else empty.
+    pub audiences: Vec<String>,
     /// RFC 7591 `token_endpoint_auth_method`.
     pub token_endpoint_auth_method: String,
     /// Signing algorithm of client assertions; only with `private_key_jwt`.
@@ -113,6 +115,8 @@ pub struct Abilities {
     pub token_lifetime: bool,
     /// Owner, purpose and object are kept with the client at the server.
     pub keeps_owner: bool,
+    /// The audiences that tokens may be for can be set for one client.
+    pub restricts_audiences: bool,
 }
 
 /// What the server says it registered (RFC 7591 section 3.2.1); `None` where the server did not say.
@@ -124,6 +128,8 @@ pub struct Granted {
     pub grant_types: Option<Vec<String>>,
     /// `redirect_uris`.
     pub redirect_uris: Option<Vec<String>>,
+    /// Audiences that its tokens may be for, where the server keeps such a list.
+    pub audiences: Option<Vec<String>>,
     /// `token_endpoint_auth_method`.
     pub token_endpoint_auth_method: Option<String>,
     /// RFC 7638 thumbprints of the public keys that it may sign assertions with.

@@ -75,6 +75,7 @@ pub fn words(granted: &Granted) -> Grant {
         scopes: granted.scopes.clone(),
         grant_types: granted.grant_types.clone(),
         redirect_uris: granted.redirect_uris.clone(),
+        audiences: granted.audiences.clone(),
         token_endpoint_auth_method: granted.token_endpoint_auth_method.clone(),
     }
 }
@@ -108,7 +109,8 @@ pub fn build(name: &str, stored: &Stored) -> Secret {
     }
     put("applied", &stored.applied);
     let g = &stored.grant;
-    let words = serde_json::json!([g.scopes, g.grant_types, g.redirect_uris, g.token_endpoint_auth_method]);
+    let words =
+        serde_json::json!([g.scopes, g.grant_types, g.redirect_uris, g.token_endpoint_auth_method, g.audiences]);
     put("granted", &words.to_string());
     Secret {
         metadata: ObjectMeta {
@@ -128,7 +130,7 @@ pub fn parse(secret: &Secret) -> Option<Stored> {
         let bytes = &secret.data.as_ref()?.get(key)?.0;
         String::from_utf8(bytes.clone()).ok()
     };
-    let (scopes, grant_types, redirect_uris, token_endpoint_auth_method) =
+    let (scopes, grant_types, redirect_uris, token_endpoint_auth_method, audiences) =
         serde_json::from_str(&text("granted")?).ok()?;
     let registration = match (text("registration_client_uri"), text("registration_access_token")) {
         (Some(client_uri), Some(token)) => Some(RegistrationAccess { client_uri, access_token: token.into() }),
@@ -147,6 +149,6 @@ pub fn parse(secret: &Secret) -> Option<Stored> {
             brought_by: text("key_brought_by").and_then(|at| at.parse().ok()),
         },
         applied: text("applied")?,
-        grant: Grant { scopes, grant_types, redirect_uris, token_endpoint_auth_method },
+        grant: Grant { scopes, grant_types, redirect_uris, audiences, token_endpoint_auth_method },
     })
 }

@@ -110,6 +110,13 @@ impl Admin<'_> {
     fn client_url(&self, id: &str) -> String {
         format!("{}/admin/clients/{id}", self.url)
     }
+
+    fn introspect(&self, token: &Token) -> Value {
+        let url = format!("{}/admin/oauth2/introspect", self.url);
+        let (status, answer) = self.wire.send(self.wire.client.post(url).form(&[("token", &token.value)]));
+        assert_eq!(status, 200, "{answer}");
+        answer
+    }
 }
 
 impl Administrator for Admin<'_> {
@@ -147,10 +154,11 @@ impl Administrator for Admin<'_> {
         assert_eq!(self.wire.send(self.wire.client.delete(self.client_url(id))).0, 204);
     }
 
+    fn audiences(&self, token: &Token) -> Vec<String> {
+        serde_json::from_value(self.introspect(token)["aud"].clone()).expect("a list")
+    }
+
     fn is_live(&self, token: &Token) -> bool {
-        let url = format!("{}/admin/oauth2/introspect", self.url);
-        let (status, answer) = self.wire.send(self.wire.client.post(url).form(&[("token", &token.value)]));
-        assert_eq!(status, 200, "{answer}");
-        answer["active"] == true
+        self.introspect(token)["active"] == true
     }
 }

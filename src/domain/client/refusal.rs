@@ -54,10 +54,12 @@ pub(super) fn refusal(o: &Observed, runs: bool) -> Option<Refusal> {
             ),
         );
     }
-    if !spec.audiences.is_empty() {
+    if !spec.audiences.is_empty() && !server.spec.backend.restricts_audiences() {
         return refused(
             "AudiencesUnsupported",
-            format!("audiences cannot be restricted at AuthorizationServer {server_name}; remove spec.audiences"),
+            format!(
+                "audiences cannot be restricted at AuthorizationServer {server_name}: only backend.hydra can; remove spec.audiences"
+            ),
         );
     }
     if spec.jwks.is_some() && server.spec.revocation.least_evidence == Some(EvidenceLevel::Proven) {

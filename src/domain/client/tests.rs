@@ -124,6 +124,12 @@ fn edited(o: &mut Observed) {
     o.client.metadata.generation = Some(2);
 }
 
+fn with_audiences(o: &mut Observed) {
+    let backend = json!({"hydra": {"adminUrl": "https://hydra-admin.corp.example"}});
+    o.server.as_mut().unwrap().spec.backend = serde_json::from_value(backend).unwrap();
+    o.client.spec.audiences = vec!["https://api.corp.example".into()];
+}
+
 fn condition(d: &Decision, type_: &str) -> Option<(String, String)> {
     let status = d.status.as_ref()?;
     status.conditions.iter().find(|c| c.type_ == type_).map(|c| (c.status.clone(), c.reason.clone()))
@@ -220,6 +226,8 @@ fn what_stands_against_it_ends_no_client_that_runs(
 #[case::secret_lost("publish e1", ready, |o: &mut Observed| o.secret = Published::Absent)]
 #[case::secret_altered("publish e1", ready, |o: &mut Observed| o.secret = Published::Outdated)]
 #[case::scopes("update e1", ready, |o: &mut Observed| o.client.spec.scopes = vec!["b".into()])]
+#[case::audiences_where_they_can_be_restricted("create 1", observed, with_audiences)]
+#[case::other_audiences("update e1", ready, with_audiences)]
 #[case::longer("update e1", ready, |o: &mut Observed| {
     o.client.spec.lifetime.expires_at = Some(now() + TimeDelta::hours(9));
 })]
