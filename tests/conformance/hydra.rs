@@ -12,14 +12,8 @@ use super::checks;
 use super::oidc_provider::widen_by_token;
 use super::server::{Administrator, READ, Server, WRITE, connection, random};
 use super::support::Bed;
+use super::support::hydra::urls;
 use super::wire::{Token, Wire};
-
-/// Admin and public URL.
-pub fn urls() -> Option<(String, String)> {
-    let url = |name: &str| std::env::var(name).ok().filter(|url| !url.is_empty());
-    let without_slash = |url: String| url.trim_end_matches('/').to_owned();
-    Some((without_slash(url("HYDRA_ADMIN_URL")?), without_slash(url("HYDRA_PUBLIC_URL")?)))
-}
 
 /// What keeps a test of Hydra from running: there is none, or none where clients may register.
 pub fn lacks(registration: bool) -> Option<&'static str> {

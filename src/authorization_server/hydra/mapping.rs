@@ -76,13 +76,13 @@ pub(super) fn check(operation: &'static str, metadata: &ClientMetadata) -> Resul
 /// and the path of what is parsed as a URL: `urn:a` would allow every other URN, and a query is not looked at. One that
 /// cannot be parsed would have every token with an audience refused.
 fn is_exact(audience: &str) -> bool {
-    let plain = |text: &str, more: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c));
+    let plain = |text: &str, more: &str| {
+        text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
+    };
     match audience.split_once("://") {
-        Some((_, rest)) => {
-            plain(rest, "-._~/:!$&'()*+,;=")
-                && url::Url::parse(audience).is_ok_and(|url| url.has_host() && url.username().is_empty())
-        }
-        None => audience.starts_with(|c: char| c.is_ascii_alphanumeric()) && plain(audience, "-._~/"),
+        Some((_, rest)) => plain(rest, "-._~/:!$&'()*+,;=") && url::Url::parse(audience).is_ok(),
+        None => plain(audience, "-._~/"),
     }
 }
 

@@ -161,14 +161,14 @@ pub fn audiences(s: &Server, r: &mut Results) {
         assert!(s.administrator.named(&asked.client_name).is_empty());
         return r.no(AUDIENCES, "the operator refuses `spec.audiences`");
     }
-    let client = s.client_of(asked, None);
+    let mut client = s.client_of(asked, None);
     exactly(&client.registered.granted, &client.asked);
     let token = s.token_for(&client.credential, READ, one).expect("a token for what was asked");
     assert_eq!(s.administrator.audiences(&token), [one]);
     s.token_for(&client.credential, READ, another).expect_err("a token for another");
     let below = s.token_for(&client.credential, READ, &format!("{one}/2026")).is_ok();
     let changed = ClientMetadata { audiences: vec![another.into()], ..client.asked.clone() };
-    exactly(&s.update(&client, &changed).granted, &changed);
+    exactly(&s.change(&mut client, changed).granted, &client.asked);
     s.token_for(&client.credential, READ, another).expect("a token after the change");
     s.token_for(&client.credential, READ, one).expect_err("and none for what was asked before");
     s.delete(&client.management).expect("it goes");
