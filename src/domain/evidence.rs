@@ -90,6 +90,19 @@ pub fn refuses_key(answer: &ProbeRecord, accepted: &ProbeRecord, never_existed: 
     }
 }
 
+/// Whether an answer refuses a key of a client that is there, where the same request with the client's other key was just
+/// answered with `beside`: nothing but the key differs. Hydra says 400 `invalid_request` to a key that it does not know,
+/// which by itself could be about anything.
+pub fn refuses_key_beside(answer: &ProbeRecord, accepted: &ProbeRecord, beside: &ProbeRecord) -> bool {
+    same(beside, accepted) && !same(answer, accepted) && is_about_the_request(answer)
+}
+
+/// Whether an answer is a server's own word on what was sent, and not on how the server is.
+pub fn is_about_the_request(answer: &ProbeRecord) -> bool {
+    let words = ["invalid_client", "invalid_grant", "invalid_request", "unauthorized_client"];
+    matches!(answer.status, 400 | 401) && answer.error.as_deref().is_some_and(|error| words.contains(&error))
+}
+
 /// Whether an acceptance is recent enough to delete on.
 pub fn is_fresh(acceptance: &Acceptance, now: DateTime<Utc>) -> bool {
     let age = now - acceptance.answer.at;
@@ -212,6 +225,19 @@ mod tests {
         assert!(!refuses(200, None) && !refuses(400, Some("invalid_request")) && !refuses(503, None));
         let code = answer(0, 400, Some("invalid_grant"));
         assert!(!refuses_key(&code, &code, &unknown));
+    }
+
+    #[test]
+    fn a_key_is_refused_where_the_other_one_is_accepted_by_the_same_request() {
+        let accepted = answer(0, 200, None);
+        let refuses = |status, error, beside| refuses_key_beside(&answer(5, status, error), &accepted, &beside);
+        let works = || answer(6, 200, None);
+        assert!(refuses(400, Some("invalid_request"), works()), "as Hydra says it");
+        assert!(refuses(401, Some("unauthorized_client"), works()));
+        assert!(!refuses(400, Some("invalid_request"), answer(6, 400, Some("invalid_request"))), "so is any");
+        assert!(!refuses(200, None, works()));
+        assert!(!refuses(429, Some("invalid_request"), works()) && !refuses(503, None, works()));
+        assert!(!refuses(400, Some("server_error"), works()) && !refuses(401, None, works()));
     }
 
     #[rstest::rstest]

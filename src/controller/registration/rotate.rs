@@ -100,10 +100,18 @@ pub(super) async fn rotated(ctx: &Context, work: &mut Work) -> Result<(), Error>
 
 /// Shows that the key before is refused.
 pub(super) async fn prove_refused(ctx: &Context, work: &mut Work) -> Result<(), Error> {
-    let Some(previous) = work.stored.as_ref().and_then(|s| s.rotating.previous.clone()) else { return Ok(()) };
+    let keys = work.stored.as_ref().and_then(|s| s.rotating.previous.clone().zip(s.private_key.clone()));
+    let Some((previous, present)) = keys else { return Ok(()) };
     match probe::ask_with_key(ctx, work, &previous, "try the key that was rotated away").await {
         Ok((answer, control, accepted)) => {
-            if evidence::refuses_key(&answer, &accepted.answer, &control) {
+            let mut refused = evidence::refuses_key(&answer, &accepted.answer, &control);
+            if !refused && evidence::is_about_the_request(&answer) {
+                match probe::ask_with_key(ctx, work, &present, "try the key beside it").await {
+                    Ok((beside, _, _)) => refused = evidence::refuses_key_beside(&answer, &accepted.answer, &beside),
+                    Err(none) => return failed(ctx, work, &none.why, None).await,
+                }
+            }
+            if refused {
                 work.observed.pass.previous_refused = true;
                 return Ok(());
             }
