@@ -52,6 +52,8 @@ pub struct Context {
     pub servers: Servers,
     /// Controls: answers to clients that never existed.
     pub controls: proof::Controls,
+    /// What is being stored that exists nowhere else.
+    pub keeping: Arc<registration::Keeping>,
     /// When servers were looked at.
     pub looked: authorization_server::Looked,
     /// The namespaces that are watched.

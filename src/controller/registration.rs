@@ -11,6 +11,8 @@ mod rotate;
 mod say;
 mod server;
 mod update;
+
+pub use keep::Keeping;
 pub(super) use observe::namespace;
 
 use std::sync::Arc;
@@ -81,6 +83,9 @@ async fn reconcile(entry: Arc<ClientRegistration>, ctx: Arc<Context>) -> Result<
 }
 
 async fn pass(name: &str, ctx: &Context) -> Result<Action, Error> {
+    if ctx.keeping.is_under_way(name) {
+        return Ok(Action::requeue(Duration::from_secs(2)));
+    }
     // The cache may be old; what is decided on here calls servers.
     let entry = match look(&ctx.ledger(), ClientRegistration::crd_name(), name).await {
         Look::There(entry) => entry,

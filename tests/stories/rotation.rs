@@ -6,8 +6,9 @@ use super::client;
 use crate::support::admin::AdminServer;
 use crate::support::{Bed, World};
 
-/// Steps at which the operator dies once each while a key is rotated in place.
-const POINTS: [&str; 10] = [
+/// Steps at which the operator dies once each while a key is rotated in place; `/2` is the second time that it gets
+/// there, which takes the key before away at the server.
+const POINTS: [&str; 12] = [
     "after-rotate-key",
     "before-next-key",
     "after-next-key",
@@ -16,6 +17,8 @@ const POINTS: [&str; 10] = [
     "before-promote",
     "after-promote",
     "after-publish",
+    "before-put/2",
+    "after-put/2",
     "before-drop-key",
     "after-drop-key",
 ];
@@ -59,7 +62,7 @@ pub fn rotation(w: &World, server: &dyn AdminServer) {
 
 pub fn crashes(bed: &Bed, w: &World, server: &dyn AdminServer) {
     for point in POINTS {
-        let name = format!("key-{point}");
+        let name = format!("key-{}", point.replace("/2", "-again"));
         let object = format!("oauthclient/{name}");
         let secret = format!("{name}-oauth");
         let operator = bed.operator(&[]);

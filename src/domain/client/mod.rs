@@ -198,6 +198,10 @@ pub fn decide(o: &Observed, now: DateTime<Utc>) -> Decision {
         // Its labels are not known either.
         return wait(Some(now + LOOK_AGAIN));
     }
+    if serving.is_none() && ours_is_there(o) {
+        // Its entry was removed by force before the status named it: nothing stands for that credential any more.
+        return only(Step::DeleteSecret);
+    }
     match refusal::refusal(o, serving.is_some()) {
         Some(refused) => return refusal::refuse(o, serving, refused, now),
         None if o.namespace != NamespaceState::Active => return wait(None),

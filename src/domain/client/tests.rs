@@ -221,7 +221,14 @@ fn what_stands_against_it_ends_no_client_that_runs(
 #[rstest]
 #[case::first("create 1", observed, |_: &mut Observed| {})]
 #[case::no_finalizer("AddFinalizer", observed, |o: &mut Observed| o.client.metadata.finalizers = None)]
-#[case::underway("Wait", ready, |o: &mut Observed| state(o).phase = Phase::Registering)]
+#[case::underway("Wait", ready, |o: &mut Observed| {
+    state(o).phase = Phase::Registering;
+    o.secret = Published::Absent;
+})]
+#[case::no_entry_stands_for_the_secret("DeleteSecret", observed, |o: &mut Observed| {
+    o.secret = Published::UpToDate;
+    o.server = None;
+})]
 #[case::served("Wait", ready, |_: &mut Observed| {})]
 #[case::secret_lost("publish e1", ready, |o: &mut Observed| o.secret = Published::Absent)]
 #[case::secret_altered("publish e1", ready, |o: &mut Observed| o.secret = Published::Outdated)]
@@ -266,6 +273,9 @@ fn steps(#[case] expected: &str, #[case] from: fn() -> Observed, #[case] change:
 }
 
 fn orphaned(o: &mut Observed, unmanageable: bool) {
+    if o.entries.len() == 1 {
+        o.secret = Published::Absent;
+    }
     let s = state(o);
     s.phase = Phase::PossibleOrphan;
     s.registered_at = None;
@@ -481,11 +491,10 @@ fn a_wrong_clock_lets_nothing_go_and_is_looked_at_again() {
 
 #[test]
 fn a_workload_is_found_once() {
-    let mut o = ready();
+    let mut o = observed();
     o.client.spec.workload_ref =
         Some(serde_json::from_value(json!({"apiVersion": "batch/v1", "kind": "Job", "name": "j"})).unwrap());
     o.workload = Workload::Present { uid: "first".into(), finished: None };
-    o.entries.clear();
     let Step::CreateEntry { workload, .. } = decide(&o, now()).step else { panic!("no entry") };
     assert_eq!(workload.as_ref().unwrap().uid, "first");
 
