@@ -1,11 +1,12 @@
 //! What to do next for a ledger entry. One step at a time: a later step needs what an earlier one returned.
 
+pub mod attempt;
 mod key_rotation;
 mod revoke;
 #[cfg(test)]
 mod tests;
 
-pub use key_rotation::retires_previous;
+pub use key_rotation::{gives_up, note_rotation, retires_previous};
 pub use revoke::{
     credential_accepted, deletion_answered, deletion_follows, deletion_unanswered, intent_is_due, probe_failed,
 };
