@@ -13,8 +13,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::server::{Client, Mode};
-use super::{admin, laws};
 use super::world::{Job, Key, World};
+use super::{admin, laws};
 
 /// The objects of a case: two share a namespace, and may share a Secret.
 pub fn slot(n: u8) -> Key {
@@ -459,7 +459,9 @@ fn apply(world: &mut World, action: &Action) -> bool {
             }
         }),
         Action::Keys(n, more) => at_server(world, n, |c| {
-            if more {
+            if c.keys.is_empty() {
+                // A key is of no use to one that authenticates by a secret.
+            } else if more {
                 c.keys.push("another".into());
             } else {
                 c.keys.clear();

@@ -123,7 +123,12 @@ impl Server {
     }
 
     /// Registers, or brings a client of ours that is there to what is asked.
-    pub fn admin_post(&mut self, wanted: &Wanted, now: DateTime<Utc>, fault: Fault) -> Result<Registered, RegisterError> {
+    pub fn admin_post(
+        &mut self,
+        wanted: &Wanted,
+        now: DateTime<Utc>,
+        fault: Fault,
+    ) -> Result<Registered, RegisterError> {
         let unknown = || Err(RegisterError::OutcomeUnknown { why: "no answer to the registration".into() });
         match self.way(fault) {
             Way::NotSent => return Err(RegisterError::NoEffect { why: "no connection".into(), retry_after: None }),

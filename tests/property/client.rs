@@ -16,10 +16,10 @@ use oauthclient_operator::kubernetes::{management_secret, tenant_secret};
 use serde_json::{Value, json};
 
 use super::calls::{Api, Look};
-use super::{consumers, laws};
 use super::registration::{namespace, workload};
 use super::schedule::{Next, at};
 use super::world::{ApiError, Key, World};
+use super::{consumers, laws};
 
 struct View {
     observed: Observed,

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
-use oauthclient_operator::api::{EndReason, OAuthClient, OAuthClientStatus, Phase};
+use oauthclient_operator::api::{ClientRegistration, EndReason, OAuthClient, OAuthClientStatus, Phase};
+use secrecy::ExposeSecret;
 
 use super::laws;
 use super::world::{Key, World};
@@ -44,6 +45,18 @@ fn overlap(client: &OAuthClient) -> TimeDelta {
     given.unwrap_or(super::end::LONGEST_OVERLAP)
 }
 
+/// Whether nothing but the credential has changed from one client to the other.
+fn is_rotation(world: &World, from: &str, to: &str) -> bool {
+    let entry = |id: &str| {
+        let client = world.server.clients.iter().find(|c| c.id == id)?;
+        world.entries.get(&client.entry)
+    };
+    let rotated = |(from, to): (&ClientRegistration, &ClientRegistration)| {
+        to.spec.rotation.is_some() && from.spec.request == to.spec.request
+    };
+    from == to || entry(from).zip(entry(to)).is_some_and(rotated)
+}
+
 /// A Secret is about to hold this.
 pub fn published(world: &mut World, secret: &Secret) {
     let Some((client_id, credential)) = read(secret) else { return };
@@ -51,7 +64,10 @@ pub fn published(world: &mut World, secret: &Secret) {
     let key = (secret.namespace().unwrap_or_default(), of.map(|o| o.name.clone()).unwrap_or_default());
     let Some(client) = world.clients.get(&key) else { return };
     let object = (client.uid().unwrap_or_default(), client.metadata.generation.unwrap_or_default());
-    let until = world.now + overlap(client) - TimeDelta::seconds(1);
+    let before = world.facts.consumers.held.get(&(key.0.clone(), secret.name_any())).and_then(|h| h.last().cloned());
+    let rotated = before.is_some_and(|before| is_rotation(world, &before.client_id, &client_id));
+    let overlap = if rotated { overlap(client) - TimeDelta::seconds(1) } else { TimeDelta::zero() };
+    let until = world.now + overlap;
     let held = world.facts.consumers.held.entry((key.0, secret.name_any())).or_default();
     if let Some(last) = held.last_mut() {
         if last.client_id == client_id && last.credential == credential {
@@ -92,7 +108,7 @@ pub fn are_served(world: &mut World) {
             continue;
         }
         let old = held.iter().rev().skip(1).filter(|p| {
-            let asked_for = p.object == newest.object && unedited(world, newest);
+            let asked_for = p.object == newest.object && unedited(world, newest) && is_latest(world, newest);
             p.until.is_some_and(|until| world.now < until) && asked_for && serves(world, p, false)
         });
         for p in std::iter::once(newest).chain(old) {
@@ -112,9 +128,22 @@ fn works(world: &World, held: &Published) -> bool {
 }
 
 fn unedited(world: &World, held: &Published) -> bool {
-    world.clients.values().any(|c| {
-        c.uid().as_ref() == Some(&held.object.0) && c.metadata.generation == Some(held.object.1)
-    })
+    world
+        .clients
+        .values()
+        .any(|c| c.uid().as_ref() == Some(&held.object.0) && c.metadata.generation == Some(held.object.1))
+}
+
+/// Whether no other key has been made for its client since: whoever asks twice may have lost one, and the one before the
+/// last ends at once.
+fn is_latest(world: &World, held: &Published) -> bool {
+    let Some(client) = world.server.clients.iter().find(|c| c.id == held.client_id) else { return false };
+    let (Some(entry), Some(managed)) = (world.entries.get(&client.entry), world.management.get(&client.entry)) else {
+        return false;
+    };
+    let under_way = entry.spec.key_rotation.as_ref().is_some_and(|r| r.became(&entry.state()).is_none());
+    let key = managed.stored.private_key.as_ref().map(|k| k.expose_secret().to_owned());
+    !under_way && key.is_none_or(|key| key == held.credential)
 }
 
 /// Whether nothing but the operator can keep this credential from working. One that was rotated away may have an end that
@@ -140,7 +169,12 @@ pub fn old_ones_are_gone(world: &World) -> Vec<String> {
     let over = |p: &&Published| p.until.is_some_and(|until| until + TimeDelta::minutes(10) < world.now);
     let all = world.facts.consumers.held.iter().flat_map(|(key, held)| held.iter().map(move |p| (key, p)));
     all.filter(|(_, p)| over(p) && works(world, p))
-        .filter(|(_, p)| world.server.clients.iter().any(|c| c.id == p.client_id && c.marked))
+        .filter(|(_, p)| {
+            world.server.clients.iter().any(|c| {
+                // One whose registration access token was lost with an answer cannot be changed any more.
+                c.id == p.client_id && c.marked && (world.server.admin || !c.meddled)
+            })
+        })
         .map(|(key, p)| format!("{} of {} works still, long after it was rotated away", p.credential, key.1))
         .collect()
 }

@@ -230,7 +230,8 @@ fn served(world: &World, key: &Key, client: &OAuthClient) -> Result<(), String> 
         return wants(world, key, client);
     };
     let at_server = world.server.clients.iter().find(|c| c.entry == entry.name_any() && c.exists);
-    if world.server.admin && at_server.is_some_and(|c| c.disabled && c.marked) && laws::against(world, client).is_none() {
+    if world.server.admin && at_server.is_some_and(|c| c.disabled && c.marked) && laws::against(world, client).is_none()
+    {
         let told = status.conditions.iter().any(|c| c.type_ == "Ready" && c.reason == "DisabledAtServer");
         return if told { Ok(()) } else { Err("is switched off at the server, and does not say so".into()) };
     }
@@ -272,7 +273,8 @@ fn wants(world: &World, key: &Key, client: &OAuthClient) -> Result<(), String> {
         .is_some_and(|c| !c.management);
     let once = client.spec.workload_ref.is_some() && state.end.is_some();
     let deleted = world.facts.excused.contains(&uid);
-    let ended = state.end.as_ref().is_some_and(|_| state.rejection.is_some()) || state.rejection.is_some();
+    // What was refused is what is asked for still.
+    let ended = state.rejection.is_some() && newest.is_some_and(|e| e.spec.request == request::of(&client.spec));
     let too_much = state
         .end
         .as_ref()
@@ -282,11 +284,9 @@ fn wants(world: &World, key: &Key, client: &OAuthClient) -> Result<(), String> {
         && status.conditions.iter().any(|c| c.type_ == "Stalled" && c.reason == "EvidenceUnobtainable");
     let stuck = state.possible_orphan.as_ref().is_some_and(|p| p.unmanageable);
     let debt = newest.is_some_and(|e| e.is_live() && e.state().end.is_some());
-    let meddled = world
-        .server
-        .clients
-        .iter()
-        .any(|c| laws::excused(world, c) && c.exists == world.server.admin && newest.is_some_and(|e| e.name_any() == c.entry));
+    let meddled = world.server.clients.iter().any(|c| {
+        laws::excused(world, c) && c.exists == world.server.admin && newest.is_some_and(|e| e.name_any() == c.entry)
+    });
     let says = status.message.is_some();
     let excused = laws::against(world, client).is_some()
         || over

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use oauthclient_operator::api::{Acceptance, ProbeRecord};
-use oauthclient_operator::authorization_server::{CallError, Deleted};
 use oauthclient_operator::authorization_server::probe::NoAnswer;
+use oauthclient_operator::authorization_server::{CallError, Deleted};
 use oauthclient_operator::domain::evidence::{self, Way};
 use oauthclient_operator::domain::registration::{
     credential_accepted, deletion_answered, deletion_unanswered, intent_is_due, probe_failed,

@@ -1,6 +1,6 @@
 //! Registering and changing a client, as `src/controller/registration/{register,keep,update}.rs` do.
 
-use oauthclient_operator::api::{FailedChange, Phase, Rejection};
+use oauthclient_operator::api::{FailedChange, Rejection};
 use oauthclient_operator::authorization_server::{CallError, Management, RegisterError, Registered};
 use oauthclient_operator::domain::registration::attempt::{self, Follows, Outcome};
 use oauthclient_operator::domain::registration::retires_previous;
@@ -120,22 +120,14 @@ async fn not_registered(api: &Api, work: &mut Work, error: RegisterError) -> Res
     match attempt::failed(&mut work.observed, outcome, now) {
         Follows::Again => failed(api, work, &why).await,
         Follows::Rejected(status) => {
-            let s = &mut work.observed.status;
-            s.phase = Phase::Rejected;
-            s.rejection = Some(Rejection { status, message: why });
-            s.retry = None;
+            work.observed.status.rejection = Some(Rejection { status, message: why });
             record(api, work).await
         }
         Follows::PossibleOrphan { unmanageable } => orphan(api, work, unmanageable).await,
     }
 }
 
-async fn store(
-    api: &Api,
-    work: &mut Work,
-    registered: Registered,
-    key: Option<SecretString>,
-) -> Result<(), ApiError> {
+async fn store(api: &Api, work: &mut Work, registered: Registered, key: Option<SecretString>) -> Result<(), ApiError> {
     let stored = Stored {
         secret_expires_at: None,
         grant: management_secret::grant(&registered.granted, &work.observed.spec.request),

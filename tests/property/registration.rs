@@ -2,7 +2,9 @@
 
 use chrono::TimeDelta;
 use kube::ResourceExt;
-use oauthclient_operator::api::{Acceptance, ClientRegistration, Phase, PossibleOrphan, Retry, TokenEndpointAuthMethod};
+use oauthclient_operator::api::{
+    Acceptance, ClientRegistration, Phase, PossibleOrphan, Retry, TokenEndpointAuthMethod,
+};
 use oauthclient_operator::authorization_server::probe::NoAnswer;
 use oauthclient_operator::domain::backoff;
 use oauthclient_operator::domain::client::is_told;

@@ -70,11 +70,7 @@ pub async fn promote(api: &Api, work: &mut Work) -> Result<(), ApiError> {
 }
 
 /// Puts on record what became of the rotation.
-pub async fn note(
-    api: &Api,
-    work: &mut Work,
-    change: impl FnOnce(&mut KeyRotationStatus),
-) -> Result<(), ApiError> {
+pub async fn note(api: &Api, work: &mut Work, change: impl FnOnce(&mut KeyRotationStatus)) -> Result<(), ApiError> {
     note_rotation(&mut work.observed, change);
     record(api, work).await
 }

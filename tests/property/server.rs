@@ -69,9 +69,21 @@ pub struct Client {
 /// What takes effect after its time-out.
 #[derive(Debug, Clone)]
 pub enum Late {
-    Post { entry: String, request: RegistrationRequest, keys: Vec<String> },
-    Put { id: String, token: String, scopes: Vec<String>, keys: Vec<String> },
-    Delete { id: String, token: String },
+    Post {
+        entry: String,
+        request: RegistrationRequest,
+        keys: Vec<String>,
+    },
+    Put {
+        id: String,
+        token: String,
+        scopes: Vec<String>,
+        keys: Vec<String>,
+    },
+    Delete {
+        id: String,
+        token: String,
+    },
     /// By an admin API: before this instant.
     Admin(DateTime<Utc>, super::admin::Request),
 }
@@ -127,9 +139,7 @@ pub enum Way {
 impl Client {
     /// Whether this credential authenticates it.
     pub fn accepts(&self, credential: &str) -> bool {
-        self.exists
-            && !self.disabled
-            && (self.secret == credential || self.keys.iter().any(|key| key == credential))
+        self.exists && !self.disabled && (self.secret == credential || self.keys.iter().any(|key| key == credential))
     }
 }
 
@@ -338,9 +348,8 @@ impl Server {
         if self.mode == Mode::ProbesUseless {
             return Err(no_answer("503", true, true));
         }
-        let accepted = credential.is_some_and(|(id, secret)| {
-            self.clients.iter().any(|c| c.id == id && c.accepts(secret.expose_secret()))
-        });
+        let accepted = credential
+            .is_some_and(|(id, secret)| self.clients.iter().any(|c| c.id == id && c.accepts(secret.expose_secret())));
         match (self.probing, method) {
             (Probing::CodeOnly | Probing::Nothing, "Revocation") => answer(200, None),
             (Probing::RevocationRefuses, "Revocation") => answer(401, Some("invalid_client")),

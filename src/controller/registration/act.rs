@@ -83,7 +83,12 @@ pub async fn act(ctx: &Context, work: &mut Work, step: Step) -> Result<(), Error
             faults::point("before-final");
             record::status(ctx, work, now).await?;
             faults::point("after-final");
-            audit(work, if phase == Phase::Revoked { "revoked" } else { "cancelled" });
+            let action = match phase {
+                Phase::Revoked => "revoked",
+                Phase::Rejected => "refused",
+                _ => "cancelled",
+            };
+            audit(work, action);
             ctx.metrics.revoked(&work.entry, now);
         }
         Step::RecordUnsettled(until, found) => {

@@ -135,15 +135,14 @@ async fn not_registered(ctx: &Context, work: &mut Work, error: RegisterError) ->
     }
 }
 
-/// The server said no, and will again: there is no client.
+/// The server said no, and will again.
 async fn rejected(ctx: &Context, work: &mut Work, status: u16, message: String) -> Result<(), Error> {
     let now = ctx.clock.now();
-    let s = &mut work.observed.status;
-    s.phase = Phase::Rejected;
-    s.rejection = Some(Rejection { status, message });
-    s.retry = None;
+    work.observed.status.rejection = Some(Rejection { status, message });
     record::status(ctx, work, now).await?;
-    audit(work, "refused");
+    if work.observed.status.phase == Phase::Rejected {
+        audit(work, "refused");
+    }
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use super::{Decision, LOOK_AGAIN, Observed, Step, at, create, ending, in_line, o
 use crate::api::{ClientRegistration, EndReason, OAuthClientStatus, Phase};
 use crate::domain::conditions::{Say, say};
 use crate::domain::ends::NamespaceState;
-use crate::domain::lifetime;
+use crate::domain::{lifetime, request};
 
 /// The entry that tells why an object has no client: the one that ended last. `None` while the newest is on its way.
 pub(super) fn last_to_end(o: &Observed, now: DateTime<Utc>) -> Option<&ClientRegistration> {
@@ -134,7 +134,8 @@ fn deserves_another(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
         return false;
     }
     if state.rejection.is_some() {
-        return edited;
+        // An edit that came while the request was under way was not in it.
+        return edited || entry.spec.request != request::of(&o.client.spec);
     }
     match state.end.map(|e| e.reason) {
         // One that somebody deleted at the server is made anew where the object still deserves it.

@@ -93,7 +93,8 @@ pub(super) fn begin(entry: &ClientRegistration, why: &RotationOf, now: DateTime<
 pub(super) fn key_published(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Option<Step> {
     entry.spec.key_rotation.as_ref().filter(|r| r.retires_at.is_none())?;
     let done = became_of(entry).filter(|s| s.rotated_at.is_some())?;
-    let shown = o.secret == Published::UpToDate && done.retired_at.is_none();
+    // An overlap that is counted by a clock that is wrong would end at any time.
+    let shown = o.secret == Published::UpToDate && done.retired_at.is_none() && o.clock_trusted;
     shown.then(|| Step::RetireKey { name: name(entry), at: (now + overlap(o)).trunc_subsecs(0) })
 }
 
@@ -143,6 +144,8 @@ pub(super) fn out(
     let rotated = successor.spec.rotation.is_some() && old.spec.request == successor.spec.request;
     match (rotated, old.spec.retires_at) {
         (true, Some(_)) => None,
+        // The overlap would be counted by a clock that is wrong.
+        (true, None) if overlap > TimeDelta::zero() && !o.clock_trusted => None,
         (true, None) if overlap > TimeDelta::zero() => {
             Some(Step::RetireEntry { name: name(old), at: (now + overlap).trunc_subsecs(0) })
         }

@@ -329,6 +329,18 @@ fn a_refused_change_is_said_and_the_client_stays_ready() {
 }
 
 #[test]
+fn an_edit_that_came_while_its_registration_was_refused_is_tried() {
+    let mut o = ready();
+    rejected(&mut o);
+    assert_eq!(brief(&decide(&o, now()).step), "Wait");
+    o.entries[0].spec.request.scopes = vec!["before".into()];
+    assert_eq!(brief(&decide(&o, now()).step), "create 2", "the entry knows the edit, and did not ask for it");
+    let mut o = replacing(rejected);
+    o.entries[1].spec.request.scopes = vec!["before".into()];
+    assert_eq!(brief(&decide(&o, now()).step), "create 3");
+}
+
+#[test]
 fn an_end_dated_by_a_clock_that_was_ahead_does_not_come_last_for_ever() {
     let mut o = revoked(EndReason::EvidenceUnobtainable);
     state(&mut o).end.as_mut().unwrap().at = now() + TimeDelta::hours(2);

@@ -25,7 +25,8 @@ pub enum Outcome {
 pub enum Follows {
     /// It is tried again.
     Again,
-    /// The server said no with this HTTP status, and will again.
+    /// The server said no with this HTTP status, and will again. Where that is not the end of it, an earlier request may
+    /// have made a client.
     Rejected(u16),
     /// A client may exist that this entry cannot revoke.
     PossibleOrphan {
@@ -56,8 +57,8 @@ pub fn failed(o: &mut Observed, outcome: Outcome, now: DateTime<Utc>) -> Follows
             o.pass.attempt_recorded = false;
             Follows::Again
         }
-        Outcome::Refused(status) => Follows::Rejected(status),
-        Outcome::Foreign => Follows::Rejected(409),
+        Outcome::Refused(status) => rejected(o, status),
+        Outcome::Foreign => rejected(o, 409),
         // The same id again: it is the same client.
         Outcome::Unknown if o.spec.server.backend.chooses_id() => {
             may_act_late(o, now);
@@ -68,7 +69,18 @@ pub fn failed(o: &mut Observed, outcome: Outcome, now: DateTime<Utc>) -> Follows
     }
 }
 
-/// A request without an answer may take effect until then.
+/// There is no client of this request. Of an earlier one that had no answer there may be one.
+fn rejected(o: &mut Observed, status: u16) -> Follows {
+    o.status.retry = None;
+    if o.status.settles_at.is_none() {
+        o.status.phase = Phase::Rejected;
+    }
+    Follows::Rejected(status)
+}
+
+/// A request without an answer may take effect for so long. A clock that was set back makes that no shorter.
 fn may_act_late(o: &mut Observed, now: DateTime<Utc>) {
-    o.status.settles_at = o.spec.server.settle_for.delta().map(|span| now + span);
+    let since = o.status.attempted_at.map_or(now, |at| now.max(at));
+    let until = o.spec.server.settle_for.delta().map(|span| since + span);
+    o.status.settles_at = o.status.settles_at.max(until);
 }

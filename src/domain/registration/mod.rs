@@ -266,6 +266,7 @@ fn live(o: &Observed, now: DateTime<Utc>) -> Step {
     }
     match &o.management {
         Management::Unknown => at_expiry,
+        Management::Present { .. } if s.rejection.is_some() => revoke::refused_after_doubt(o, now),
         // The same id again, whatever became of an earlier request: it is the same client.
         Management::Absent if o.spec.server.backend.chooses_id() => {
             if may_register(o) {
