@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::refusal::{refusal, refuse};
+use super::rotation;
 use super::serving::server_changed;
 use super::status::{base, finish};
 use super::{Decision, LOOK_AGAIN, Observed, Step, at, create, ending, in_line, only, ours_is_there, wait};
@@ -38,6 +39,9 @@ pub(super) fn ended(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
     // Also in a terminating namespace: a pod that hangs keeps everything else in it from being deleted.
     if ours_is_there(o) {
         return only(Step::DeleteSecret);
+    }
+    if let Some(step) = rotation::cut_short(o, now) {
+        return only(step);
     }
     if let Some(open) = open(o, entry) {
         return not_final(o, open, now);

@@ -332,6 +332,7 @@ fn a_refused_change_is_said_and_the_client_stays_ready() {
 fn an_edit_that_came_while_its_registration_was_refused_is_tried() {
     let mut o = ready();
     rejected(&mut o);
+    o.secret = Published::Absent;
     assert_eq!(brief(&decide(&o, now()).step), "Wait");
     o.entries[0].spec.request.scopes = vec!["before".into()];
     assert_eq!(brief(&decide(&o, now()).step), "create 2", "the entry knows the edit, and did not ask for it");

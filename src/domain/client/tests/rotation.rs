@@ -195,3 +195,19 @@ fn where_no_second_key_is_taken_a_second_registration_has_to_do() {
     };
     assert_eq!(rotation.reason, RotationReason::Scheduled);
 }
+
+#[test]
+fn what_was_rotated_away_does_not_outlive_an_entry_that_was_deleted() {
+    let mut o = rotating(Phase::Revoked);
+    o.entries[0].spec.retires_at = Some(now() + TimeDelta::minutes(10));
+    state(&mut o).end = Some(End {
+        reason: EndReason::RegistrationDeleted,
+        message: "deleted".into(),
+        at: now() - TimeDelta::minutes(1),
+    });
+    assert_eq!(decide(&o, now()).step, Step::DeleteSecret, "it is not published again");
+    o.secret = Published::Absent;
+    assert_eq!(decide(&o, now()).step, Step::RetireEntry { name: "e1".into(), at: now() });
+    o.entries[0].spec.retires_at = Some(now());
+    assert_eq!(decide(&o, now()).step, Step::Wait);
+}

@@ -101,14 +101,13 @@ fn a_refusal_after_doubt_takes_what_an_earlier_request_made() {
     assert_step(&o, "debt");
     o.status.deletion = Some(Deletion { status: Some(204), answered_at: Some(now()), ..Deletion::default() });
     assert_step(&o, "wait");
-    o.status.settles_at = Some(ago(1));
+    (o.status.attempted_at, o.status.settles_at) = (Some(ago(60)), Some(ago(1)));
     assert_step(&o, "Rejected");
     o.circumstances.clock_trusted = false;
     assert_step(&o, "wait");
     o.circumstances.clock_trusted = true;
     ends(&mut o);
     o.pass = Pass { found: Some(Found::Gone), ..Pass::default() };
-    o.status.attempted_at = Some(ago(60));
     assert_step(&o, "Cancelled");
 }
 
