@@ -468,7 +468,7 @@ fn apply(world: &mut World, action: &Action) -> bool {
                 (c.meddled, c.tampered) = (true, true);
             }
         }),
-        Action::Marked(n, marked) => at_server(world, n, |c| c.marked = marked || c.entry.is_empty() && c.marked),
+        Action::Marked(n, marked) => at_server(world, n, |c| c.marked = marked && !c.entry.is_empty()),
         Action::Planted(n) => planted(world, n),
         Action::Rotation(n, cycle) => edit(world, n, |s| {
             if s.jwks.is_none() {

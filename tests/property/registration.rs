@@ -63,6 +63,7 @@ pub async fn pass(api: Api, shared: Shared, name: String) -> Result<Next, ApiErr
     let mut work = observe(&api, entry).await;
     for _ in 0..20 {
         let now = api.now();
+        work.observed.circumstances.clock_trusted = api.world().clock_trusted();
         let step = decide(&work.observed, RETENTION, now);
         api.change().say(|w| format!("{}: {}", w.called(&name), brief(&step)));
         match step {

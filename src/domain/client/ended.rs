@@ -25,7 +25,11 @@ pub(super) fn last_to_end(o: &Observed, now: DateTime<Utc>) -> Option<&ClientReg
         // An end that is still to come was dated by a clock that was wrong: it is the last of nothing.
         (at <= now).then_some(at)
     };
-    o.entries.iter().filter(|e| ending(o, e, now)).max_by_key(|e| (over_at(e), e.spec.attempt))
+    // One that another took the place of tells nothing, whenever it went.
+    let tells = |e: &ClientRegistration| {
+        e.spec.attempt == newest.spec.attempt || e.state().end.is_none_or(|end| end.reason != EndReason::Replaced)
+    };
+    o.entries.iter().filter(|e| ending(o, e, now)).max_by_key(|e| (tells(e), over_at(e), e.spec.attempt))
 }
 
 /// Another entry whose client is not gone yet.
@@ -144,8 +148,8 @@ fn deserves_another(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
     match state.end.map(|e| e.reason) {
         // One that somebody deleted at the server is made anew where the object still deserves it.
         Some(EndReason::Expired | EndReason::Suspended | EndReason::GoneAtServer) => true,
-        // Refused before the server was called.
-        Some(EndReason::Replaced) => state.phase == Phase::Cancelled,
+        // Refused before it was registered.
+        Some(EndReason::Replaced) => state.phase == Phase::Cancelled || state.registered_at.is_none(),
         Some(EndReason::RegistrationDeleted | EndReason::GrantedTooMuch) => edited,
         Some(EndReason::EvidenceUnobtainable) => edited || server_changed(o, entry),
         _ => false,
