@@ -15,7 +15,7 @@ use super::schedule::Next;
 use super::world::ApiError;
 
 /// How often clients are compared.
-pub const EVERY: TimeDelta = TimeDelta::minutes(10);
+pub const EVERY: TimeDelta = TimeDelta::minutes(15);
 
 /// One pass.
 pub async fn pass(api: Api) -> Result<Next, ApiError> {
