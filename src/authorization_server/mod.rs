@@ -327,7 +327,8 @@ pub trait Backend: Send + Sync {
     /// brought to what is asked, and counts as registered; any other is [`RegisterError::Foreign`].
     async fn register(&self, metadata: &ClientMetadata, chosen: Option<&Chosen>) -> Result<Registered, RegisterError>;
 
-    /// Brings a client to exactly what is asked, whatever it was before; nothing else that it could do is left.
+    /// Brings a client to exactly what is asked, whatever it was before; nothing else that it could do is left. One that
+    /// was switched off at the server stays so.
     ///
     /// `client_secret` is its secret. Admin APIs set it; by RFC 7592 (section 2.2) it is sent only to a server that
     /// refused the update without it.

@@ -103,6 +103,8 @@ async fn pass(name: &str, ctx: &Context) -> Result<Action, Error> {
     let mut turn = None;
     for _ in 0..STEPS {
         let now = ctx.clock.now();
+        // It may have been set in the middle of a pass.
+        work.observed.circumstances.clock_trusted = ctx.clock_trusted();
         let step = decide(&work.observed, ctx.retention, now);
         tracing::debug!(name, ?step, "next step");
         if step.asks_the_server() && turn.is_none() {

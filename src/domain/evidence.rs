@@ -105,8 +105,13 @@ pub fn is_about_the_request(answer: &ProbeRecord) -> bool {
 
 /// Whether an acceptance is recent enough to delete on.
 pub fn is_fresh(acceptance: &Acceptance, now: DateTime<Utc>) -> bool {
-    let age = now - acceptance.answer.at;
-    age <= FRESH && age >= TimeDelta::zero() - FRESH
+    is_close(acceptance.answer.at, now)
+}
+
+/// Whether an acceptance is recent enough for a deletion at this time: not after it either, but for a clock that was set
+/// back a little.
+fn is_close(accepted: DateTime<Utc>, deletion: DateTime<Utc>) -> bool {
+    (-SET_BACK..=FRESH).contains(&(deletion - accepted))
 }
 
 /// What a revocation rests on.
@@ -141,10 +146,7 @@ pub fn weigh(grounds: &Grounds) -> Result<Evidence, String> {
                 "the answer to the credential is neither that to a live client nor that to one that never existed",
             ),
             Verdict::RefusedAsUnknown => {
-                // Not before the acceptance either, but for a clock that was set back a little.
-                let fresh = |at: Option<DateTime<Utc>>| {
-                    at.is_some_and(|at| (-SET_BACK..=FRESH).contains(&(at - before.answer.at)))
-                };
+                let fresh = |at: Option<DateTime<Utc>>| at.is_some_and(|at| is_close(before.answer.at, at));
                 if taken && fresh(answered_at) {
                     (
                         EvidenceLevel::Proven,
@@ -254,6 +256,13 @@ mod tests {
         #[case] expected: Way,
     ) {
         assert_eq!(way(method, &answer(0, live.0, live.1), &answer(0, never_existed.0, never_existed.1)), expected);
+    }
+
+    #[test]
+    fn an_acceptance_dated_ahead_by_a_wrong_clock_is_no_recent_one() {
+        let accepted = Acceptance { method: "Revocation".into(), answer: answer(8, 200, None) };
+        assert!(!is_fresh(&accepted, at(0)), "what could prove nothing afterwards is tried again before");
+        assert!(is_fresh(&accepted, at(7)) && is_fresh(&accepted, at(18)) && !is_fresh(&accepted, at(19)));
     }
 
     #[test]

@@ -207,6 +207,11 @@ impl Client<'_> {
         self.text("clientId")
     }
 
+    /// Whether somebody switched it off.
+    pub(super) fn is_switched_off(&self) -> bool {
+        self.0.get("enabled") == Some(&Value::Bool(false))
+    }
+
     /// The installation in its mark.
     pub(super) fn installation(&self) -> Option<&str> {
         self.attribute(INSTALLATION)

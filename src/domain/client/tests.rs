@@ -347,6 +347,42 @@ fn a_refused_change_is_said_and_the_client_stays_ready() {
 }
 
 #[test]
+fn one_that_was_replaced_does_not_tell_why_there_is_none() {
+    let mut o = revoked(EndReason::Replaced);
+    let mut newer = revoked(EndReason::GoneAtServer).entries.remove(0);
+    (newer.metadata.name, newer.spec.attempt) = (Some("e2".into()), 2);
+    newer.status.as_mut().unwrap().end.as_mut().unwrap().at = now() - TimeDelta::minutes(4);
+    o.entries.push(newer);
+    o.client.status.as_mut().unwrap().attempts = Some(2);
+    assert_eq!(brief(&decide(&o, now()).step), "create 3", "its overlap was over after that");
+}
+
+#[test]
+fn what_was_begun_where_the_caller_chooses_the_id_is_taken_back_when_refused() {
+    let mut o = observed();
+    o.client.status = Some(OAuthClientStatus { attempts: Some(1), ..OAuthClientStatus::default() });
+    o.entries = vec![entry(&o, 1, Phase::Registering)];
+    o.server.as_mut().unwrap().spec.allowed_namespaces.names = vec!["other".into()];
+    assert_eq!(decide(&o, now()).step, Step::Wait, "else it is a possible orphan, which nothing can end");
+    let hydra: crate::api::Backend = serde_json::from_value(json!({"hydra": {"adminUrl": "https://a"}})).unwrap();
+    o.entries[0].spec.server.backend = hydra;
+    assert!(matches!(decide(&o, now()).step, Step::EndEntry { .. }));
+}
+
+#[test]
+fn an_edit_that_came_while_its_registration_was_refused_is_tried() {
+    let mut o = ready();
+    rejected(&mut o);
+    o.secret = Published::Absent;
+    assert_eq!(brief(&decide(&o, now()).step), "Wait");
+    o.entries[0].spec.request.scopes = vec!["before".into()];
+    assert_eq!(brief(&decide(&o, now()).step), "create 2", "the entry knows the edit, and did not ask for it");
+    let mut o = replacing(rejected);
+    o.entries[1].spec.request.scopes = vec!["before".into()];
+    assert_eq!(brief(&decide(&o, now()).step), "create 3");
+}
+
+#[test]
 fn an_end_dated_by_a_clock_that_was_ahead_does_not_come_last_for_ever() {
     let mut o = revoked(EndReason::EvidenceUnobtainable);
     state(&mut o).end.as_mut().unwrap().at = now() + TimeDelta::hours(2);
