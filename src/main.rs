@@ -112,6 +112,7 @@ async fn run(flags: Flags) -> Result<(), String> {
         metrics: metrics.clone(),
         stop: told.clone(),
     });
+    let keeping = Arc::new(registration::Keeping::default());
     let ctx = Arc::new(Context {
         client,
         namespace: flags.namespace,
@@ -123,6 +124,7 @@ async fn run(flags: Flags) -> Result<(), String> {
         controls: proof::Controls::default(),
         counting: tokio::sync::Mutex::default(),
         stamps: Stamps::default(),
+        keeping: keeping.clone(),
         looked: authorization_server::Looked::default(),
         scope,
         metrics,
@@ -144,7 +146,11 @@ async fn run(flags: Flags) -> Result<(), String> {
     }
     tracing::info!("stopping: passes under way are finished first");
     let _ = stop.send(true);
-    if tokio::time::timeout(grace, running.join_all()).await.is_ok() {
+    let finished = async {
+        running.join_all().await;
+        keeping.idle().await;
+    };
+    if tokio::time::timeout(grace, finished).await.is_ok() {
         tracing::info!("stopped");
     } else {
         tracing::warn!(

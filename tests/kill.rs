@@ -41,9 +41,9 @@ const ONE_POST: chrono::TimeDelta = chrono::TimeDelta::seconds(25);
 /// Points that other tests get to, and where.
 const ELSEWHERE: [(&str, &[&str]); 2] = [
     // Only servers lead there that let the caller choose the id.
-    ("tests/keycloak/main.rs", &["before-prepare", "after-prepare"]),
+    ("tests/stories/crashes.rs", &["before-prepare", "after-prepare"]),
     (
-        "tests/keycloak/rotation.rs",
+        "tests/stories/rotation.rs",
         &[
             "after-rotate-key",
             "before-next-key",

@@ -213,7 +213,7 @@ pub struct AuthorizationServerStatus {
     /// What the last comparison of the server's clients with what was asked for found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift_check: Option<DriftCheck>,
-    /// Ready, PlainHttp, Orphans.
+    /// Ready, PlainHttp, Orphans, CircuitOpen.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

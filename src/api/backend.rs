@@ -30,6 +30,11 @@ impl Backend {
         self.dynamic_registration.is_none()
     }
 
+    /// Whether the audiences that a client's tokens may be for can be set for it.
+    pub fn restricts_audiences(&self) -> bool {
+        self.hydra.is_some()
+    }
+
     /// Whether clients of ours can be listed by our marker.
     pub fn lists(&self) -> bool {
         self.dynamic_registration.is_none()

@@ -58,9 +58,10 @@ pub struct OAuthClientSpec {
     #[x_kube(validation = ("self.all(s, s.matches(r'^[\\x21\\x23-\\x5B\\x5D-\\x7E]+$'))", "each scope is one RFC 6749 scope token: printable ASCII without space, quotation mark and backslash"))]
     pub scopes: Vec<String>,
     /// Audiences that tokens may be for (RFC 8707 resources, or the server's own names), where the server can
-    /// restrict them.
+    /// restrict them: Hydra by its admin API. None: none may be asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), inner(length(min = 1, max = 512)), extend("x-kubernetes-list-type" = "set"))]
+    #[x_kube(validation = ("self.all(a, a.matches(r'^[\\x21-\\x7E]+$'))", "each audience is printable ASCII without space, such as https://api.corp.example"))]
     pub audiences: Vec<String>,
     /// OAuth grant types.
     #[serde(default = "default_grant_types")]

@@ -97,6 +97,14 @@ impl Breaker {
         Ok(Pass { breaker: self, origin: origin.to_owned(), is_try })
     }
 
+    /// The origins whose circuit is open, or was when something was last to be sent there; in order.
+    pub fn open(&self) -> Vec<String> {
+        let all = self.lock();
+        let mut open: Vec<String> = all.iter().filter(|(_, c)| c.until.is_some()).map(|(o, _)| o.clone()).collect();
+        open.sort();
+        open
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Circuit>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -214,5 +222,10 @@ mod tests {
         let breaker = Breaker::default();
         fail(&breaker, MOST_FAILURES);
         assert!(breaker.enter("https://admin.corp.example").is_ok());
+        assert_eq!(breaker.open(), [HERE]);
+        tokio::time::advance(FIRST.mul_f64(1.25)).await;
+        assert_eq!(breaker.open(), [HERE], "its time has come, and nothing was answered yet");
+        breaker.enter(HERE).expect("one may try").tell(Outcome::Answered);
+        assert!(breaker.open().is_empty());
     }
 }

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
 use super::http::{self, Answer, Call, Http};
-use super::outcome::{answered, not_done, not_registered, page};
+use super::outcome::{answered, no_audiences, not_done, not_registered, page};
 use super::registration_answer::{Missing, RegistrationAnswer};
 use super::{
     Abilities, Backend, CallError, Chosen, ClientMetadata, Deleted, Found, Listed, Management, Mark, Present,
@@ -47,6 +47,7 @@ impl Backend for DynamicRegistration {
             sets_secret: false,
             token_lifetime: false,
             keeps_owner: false,
+            restricts_audiences: false,
         }
     }
 
@@ -55,6 +56,7 @@ impl Backend for DynamicRegistration {
     }
 
     async fn register(&self, metadata: &ClientMetadata, _: Option<&Chosen>) -> Result<Registered, RegisterError> {
+        no_audiences(REGISTER, metadata)?;
         let url = &self.registration_endpoint;
         let mut call = Call::new(REGISTER, Method::POST, url);
         if let Some(token) = &self.initial_access_token {
@@ -93,6 +95,7 @@ impl Backend for DynamicRegistration {
         metadata: &ClientMetadata,
         client_secret: Option<&SecretString>,
     ) -> Result<Updated, CallError> {
+        no_audiences(UPDATE, metadata)?;
         let first = self.put(management, metadata, None).await;
         let (Err(CallError::Refused(refusal)), Some(secret)) = (&first, client_secret) else {
             return first;

@@ -189,6 +189,11 @@ impl Http {
         Self { priority, ..self.clone() }
     }
 
+    /// The origins (RFC 6454) of the server that failed again and again and are left alone; in order.
+    pub fn left_alone(&self) -> Vec<String> {
+        self.inner.breaker.open()
+    }
+
     /// Parses a URL that requests may be sent to: absolute, https (or http where allowed), a host, no user
     /// information, no fragment.
     ///

@@ -180,6 +180,7 @@ impl Backend for Hydra {
             sets_secret: true,
             token_lifetime: true,
             keeps_owner: true,
+            restricts_audiences: true,
         }
     }
 

@@ -74,6 +74,7 @@ impl Backend for Keycloak {
             sets_secret: true,
             token_lifetime: true,
             keeps_owner: true,
+            restricts_audiences: false,
         }
     }
 
@@ -322,7 +323,7 @@ impl Keycloak {
         )
     }
 
-    /// Brings a client to exactly what is asked; returns what it is then.
+    /// Brings a client to exactly what is asked, but for being switched off; returns what it is then.
     async fn bring(
         &self,
         internal_id: &str,
@@ -333,6 +334,10 @@ impl Keycloak {
     ) -> Result<Representation, CallError> {
         let admin = &self.admin;
         let mut client = mapping::wanted(&management.client_id, metadata, secret.map(ExposeSecret::expose_secret));
+        if Client(before).is_switched_off() {
+            // An administrator's brake: not even a change that was asked for releases it.
+            client.insert("enabled".to_owned(), false.into());
+        }
         let flows = Client(before).unasked_flows();
         if !flows.is_empty() {
             let none: serde_json::Map<_, _> = flows.into_iter().map(|flow| (flow, json!(""))).collect();

@@ -46,6 +46,8 @@ pub struct ClientMetadata {
     pub grant_types: Vec<String>,
     /// Redirect URIs; sent as an empty array when there are none (oidc-provider insists on it).
     pub redirect_uris: Vec<String>,
+    /// Audiences that its tokens may be for, where the backend can restrict them; else empty.
+    pub audiences: Vec<String>,
     /// RFC 7591 `token_endpoint_auth_method`.
     pub token_endpoint_auth_method: String,
     /// Signing algorithm of client assertions; only with `private_key_jwt`.
@@ -113,6 +115,8 @@ pub struct Abilities {
     pub token_lifetime: bool,
     /// Owner, purpose and object are kept with the client at the server.
     pub keeps_owner: bool,
+    /// The audiences that tokens may be for can be set for one client.
+    pub restricts_audiences: bool,
 }
 
 /// What the server says it registered (RFC 7591 section 3.2.1); `None` where the server did not say.
@@ -124,6 +128,8 @@ pub struct Granted {
     pub grant_types: Option<Vec<String>>,
     /// `redirect_uris`.
     pub redirect_uris: Option<Vec<String>>,
+    /// Audiences that its tokens may be for, where the server keeps such a list.
+    pub audiences: Option<Vec<String>>,
     /// `token_endpoint_auth_method`.
     pub token_endpoint_auth_method: Option<String>,
     /// RFC 7638 thumbprints of the public keys that it may sign assertions with.
@@ -321,7 +327,8 @@ pub trait Backend: Send + Sync {
     /// brought to what is asked, and counts as registered; any other is [`RegisterError::Foreign`].
     async fn register(&self, metadata: &ClientMetadata, chosen: Option<&Chosen>) -> Result<Registered, RegisterError>;
 
-    /// Brings a client to exactly what is asked, whatever it was before; nothing else that it could do is left.
+    /// Brings a client to exactly what is asked, whatever it was before; nothing else that it could do is left. One that
+    /// was switched off at the server stays so.
     ///
     /// `client_secret` is its secret. Admin APIs set it; by RFC 7592 (section 2.2) it is sent only to a server that
     /// refused the update without it.

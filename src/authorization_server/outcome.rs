@@ -3,7 +3,7 @@
 use secrecy::SecretString;
 
 use super::http::{self, Answer, SendError};
-use super::{CallError, Refusal, RegisterError};
+use super::{CallError, ClientMetadata, Refusal, RegisterError};
 
 /// The caution that reading does not need.
 const ALL_THE_SAME: &str = "; it may have taken effect all the same";
@@ -64,6 +64,20 @@ impl From<SendError> for CallError {
             SendError::MayHaveActed { why } => Self::Inconclusive { why, may_have_acted: true, retry_after: None },
         }
     }
+}
+
+/// What a backend says that cannot restrict audiences. The operator asks it for none.
+pub(super) fn no_audiences(operation: &'static str, metadata: &ClientMetadata) -> Result<(), Refusal> {
+    if metadata.audiences.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal {
+        operation,
+        status: 400,
+        error: Some("invalid_client_metadata".to_owned()),
+        description: Some("audiences cannot be restricted here".to_owned()),
+        retry_after: None,
+    })
 }
 
 /// A registration that was answered with other than 2xx.

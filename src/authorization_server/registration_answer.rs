@@ -62,6 +62,7 @@ impl RegistrationAnswer {
                 scopes: members.get("scope").and_then(scopes),
                 grant_types: members.get("grant_types").and_then(strings),
                 redirect_uris: members.get("redirect_uris").and_then(strings),
+                audiences: None,
                 token_endpoint_auth_method,
                 ..Granted::default()
             },

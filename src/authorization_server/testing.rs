@@ -321,6 +321,7 @@ pub(super) fn metadata() -> super::ClientMetadata {
         scopes: vec!["reports.read".into()],
         grant_types: vec!["client_credentials".into()],
         redirect_uris: vec![],
+        audiences: vec![],
         token_endpoint_auth_method: "client_secret_basic".into(),
         token_endpoint_auth_signing_alg: None,
         jwks: None,

@@ -42,7 +42,11 @@ const UNDER_WAY: &str = "under-way";
 
 /// Runs the controller until it is told to stop.
 pub async fn run(ctx: Arc<Context>) {
-    let told = ctx.clone();
+    let (told, heard) = (ctx.clone(), ctx.clone());
+    let circuits = ctx.servers.circuits().map(move |name| {
+        heard.looked.forget(&name);
+        ObjectRef::new(&name)
+    });
     let target = |resource| Target { controller: "server", resource, namespace: None, needed: true };
     let (store, writer) = reflector::store();
     ctx.metrics.count_servers(store.clone());
@@ -62,6 +66,7 @@ pub async fn run(ctx: Arc<Context>) {
                 !entry.is_live() || entry.metadata.deletion_timestamp.is_some() || state.possible_orphan.is_some();
             matters.then(|| ObjectRef::new(&entry.spec.server.name))
         })
+        .reconcile_on(circuits)
         .graceful_shutdown_on(ctx.stopped())
         .run(reconcile, again, ctx.clone())
         .for_each(|_| std::future::ready(()))
@@ -168,8 +173,9 @@ async fn look_at(ctx: &Context, server: &AuthorizationServer, asked: bool) -> Re
     let generation = server.metadata.generation;
     let before = server.status.clone().unwrap_or_default();
     let ca = spec.tls.as_ref().map(|t| t.ca_bundle.as_str());
-    let found = match ctx.servers.connect(&server.name_any(), &spec.issuer, ca, spec.allow_plain_http, &spec.limits) {
-        Ok(http) => discover(&http, &spec.issuer).await.map_err(|e| (e.reason(), e.to_string())),
+    let http = ctx.servers.connect(&server.name_any(), &spec.issuer, ca, spec.allow_plain_http, &spec.limits);
+    let found = match &http {
+        Ok(http) => discover(http, &spec.issuer).await.map_err(|e| (e.reason(), e.to_string())),
         Err(error) => Err(("InvalidTls", error.to_string())),
     };
     let (mut inspected, mut unfinished) = (false, false);
@@ -252,11 +258,21 @@ async fn look_at(ctx: &Context, server: &AuthorizationServer, asked: bool) -> Re
     let next = if unfinished { AT_ONCE } else { next };
     let mut said = vec![ready];
     said.extend(status.survey.as_ref().and_then(orphans));
+    said.extend(http.ok().and_then(|http| left_alone(&http.left_alone())));
     if spec.allow_plain_http {
         said.push(say("PlainHttp", true, "Allowed", "allowPlainHttp is set: credentials may travel unencrypted"));
     }
     status.conditions = conditions::merge(&before.conditions, now, generation, said);
     Ok(Look { status, next, inspected, unfinished })
+}
+
+/// The condition that tells of circuits that are open; none where none is.
+fn left_alone(origins: &[String]) -> Option<Say> {
+    let message = format!(
+        "{} failed again and again and is left alone but for one request now and then, until that is answered; what is to be done there waits, ends of clients too",
+        origins.join(" and ")
+    );
+    (!origins.is_empty()).then(|| say("CircuitOpen", true, "Failing", message))
 }
 
 /// The condition that tells of orphans; none where there are none.

@@ -1,11 +1,16 @@
 //! Named points at which a test can have the process die. Nothing of it is in a build without the feature `faults`.
 
-/// A point that a test may name in `FAULT_POINT`: the process is killed when it gets there for the first time, and
-/// the file named by `FAULT_FILE` says so, that the next process goes on.
+/// A point that a test may name in `FAULT_POINT`: the process is killed when it gets there for the first time, or with
+/// `/2` appended for the second, and the file named by `FAULT_FILE` says so, that the next process goes on.
 #[cfg(feature = "faults")]
 pub fn point(name: &str) {
+    static SEEN: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
     let (Ok(wanted), Ok(file)) = (std::env::var("FAULT_POINT"), std::env::var("FAULT_FILE")) else { return };
-    if wanted == name && std::fs::OpenOptions::new().write(true).create_new(true).open(file).is_ok() {
+    let (wanted, time) = wanted.split_once('/').map_or((wanted.as_str(), 1), |(w, n)| (w, n.parse().unwrap_or(1)));
+    if wanted == name
+        && SEEN.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1 == time
+        && std::fs::OpenOptions::new().write(true).create_new(true).open(file).is_ok()
+    {
         std::process::abort();
     }
 }

@@ -57,6 +57,8 @@ pub struct Context {
     pub counting: tokio::sync::Mutex<()>,
     /// Whether the API server keeps true who asked and who approved.
     pub stamps: Stamps,
+    /// What is being stored that exists nowhere else.
+    pub keeping: Arc<registration::Keeping>,
     /// When servers were looked at.
     pub looked: authorization_server::Looked,
     /// The namespaces that are watched.

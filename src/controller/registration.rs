@@ -11,6 +11,8 @@ mod rotate;
 mod say;
 mod server;
 mod update;
+
+pub use keep::Keeping;
 pub(super) use observe::namespace;
 
 use std::sync::Arc;
@@ -81,6 +83,9 @@ async fn reconcile(entry: Arc<ClientRegistration>, ctx: Arc<Context>) -> Result<
 }
 
 async fn pass(name: &str, ctx: &Context) -> Result<Action, Error> {
+    if ctx.keeping.is_under_way(name) {
+        return Ok(Action::requeue(Duration::from_secs(2)));
+    }
     // The cache may be old; what is decided on here calls servers.
     let entry = match look(&ctx.ledger(), ClientRegistration::crd_name(), name).await {
         Look::There(entry) => entry,
@@ -98,6 +103,8 @@ async fn pass(name: &str, ctx: &Context) -> Result<Action, Error> {
     let mut turn = None;
     for _ in 0..STEPS {
         let now = ctx.clock.now();
+        // It may have been set in the middle of a pass.
+        work.observed.circumstances.clock_trusted = ctx.clock_trusted();
         let step = decide(&work.observed, ctx.retention, now);
         tracing::debug!(name, ?step, "next step");
         if step.asks_the_server() && turn.is_none() {

@@ -4,17 +4,22 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures::Stream;
 use kube::ResourceExt;
 use rand::Rng;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::api::{AuthorizationServer, EvidenceLevel, RequestLimits, ServerSnapshot};
-use crate::authorization_server::http::{Http, HttpConfig, HttpError};
+use crate::authorization_server::http::{Http, HttpConfig, HttpError, RequestObserver};
 use crate::authorization_server::keycloak::Keycloak;
 use crate::authorization_server::limits::{Limits, Priority};
 use crate::domain::names;
 use crate::telemetry::{Metrics, ServerRequests};
+
+/// How many servers may open or close a circuit before the server controller has heard of the first.
+const UNHEARD: usize = 256;
 
 /// How many passes that wait for a server look again in a second, all together, however many there are: each reads
 /// everything anew.
@@ -50,12 +55,46 @@ pub struct Servers {
     /// By server; with the digest of the operator's credential, which may change.
     keycloaks: Mutex<HashMap<String, (String, Keycloak)>>,
     metrics: Arc<Metrics>,
+    /// Names of those whose circuit opened or closed.
+    circuits: broadcast::Sender<String>,
+}
+
+/// Told of the requests to one AuthorizationServer.
+struct Told {
+    requests: ServerRequests,
+    circuits: broadcast::Sender<String>,
+}
+
+impl RequestObserver for Told {
+    fn observe(&self, operation: &'static str, code: &str, took: Duration) {
+        self.requests.observe(operation, code, took);
+    }
+
+    fn circuit(&self, open: bool) {
+        self.requests.circuit(open);
+        // Nobody listens while the process stops.
+        let _ = self.circuits.send(self.requests.server.clone());
+    }
 }
 
 impl Servers {
     /// None yet; requests are counted here.
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { open: Mutex::default(), turns: Mutex::default(), keycloaks: Mutex::default(), metrics }
+        let circuits = broadcast::Sender::new(UNHEARD);
+        Self { open: Mutex::default(), turns: Mutex::default(), keycloaks: Mutex::default(), metrics, circuits }
+    }
+
+    /// The name of each AuthorizationServer whose circuit opens or closes from now on.
+    pub fn circuits(&self) -> impl Stream<Item = String> + Send + use<> {
+        futures::stream::unfold(self.circuits.subscribe(), |mut changed| async {
+            loop {
+                match changed.recv().await {
+                    Ok(name) => return Some((name, changed)),
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return None,
+                }
+            }
+        })
     }
 
     /// The connection to a server with these settings. AuthorizationServers that are the same server share it; each
@@ -69,7 +108,8 @@ impl Servers {
         limits: &RequestLimits,
     ) -> Result<Http, HttpError> {
         let key = names::hash(&(issuer, ca, plain, limits));
-        let observer = Arc::new(ServerRequests { metrics: self.metrics.clone(), server: name.to_owned() });
+        let requests = ServerRequests { metrics: self.metrics.clone(), server: name.to_owned() };
+        let observer = Arc::new(Told { requests, circuits: self.circuits.clone() });
         let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(http) = open.get(&key) {
             return Ok(http.told_to(observer));

@@ -95,6 +95,7 @@ fn compare(
         ("scopes ", &asked.scopes, &got.scopes),
         ("grant types ", &asked.grant_types, &got.grant_types),
         ("redirect URIs ", &asked.redirect_uris, &got.redirect_uris),
+        ("audiences ", &asked.audiences, &got.audiences),
     ] {
         let Some(got) = got else { continue };
         say("has besides", what, got.iter().filter(|g| !asked.contains(g)).map(String::as_str).collect());

@@ -90,10 +90,28 @@ pub fn refuses_key(answer: &ProbeRecord, accepted: &ProbeRecord, never_existed: 
     }
 }
 
+/// Whether an answer refuses a key of a client that is there, where the same request with the client's other key was just
+/// answered with `beside`: nothing but the key differs. Hydra says 400 `invalid_request` to a key that it does not know,
+/// which by itself could be about anything.
+pub fn refuses_key_beside(answer: &ProbeRecord, accepted: &ProbeRecord, beside: &ProbeRecord) -> bool {
+    same(beside, accepted) && !same(answer, accepted) && is_about_the_request(answer)
+}
+
+/// Whether an answer is a server's own word on what was sent, and not on how the server is.
+pub fn is_about_the_request(answer: &ProbeRecord) -> bool {
+    let words = ["invalid_client", "invalid_grant", "invalid_request", "unauthorized_client"];
+    matches!(answer.status, 400 | 401) && answer.error.as_deref().is_some_and(|error| words.contains(&error))
+}
+
 /// Whether an acceptance is recent enough to delete on.
 pub fn is_fresh(acceptance: &Acceptance, now: DateTime<Utc>) -> bool {
-    let age = now - acceptance.answer.at;
-    age <= FRESH && age >= TimeDelta::zero() - FRESH
+    is_close(acceptance.answer.at, now)
+}
+
+/// Whether an acceptance is recent enough for a deletion at this time: not after it either, but for a clock that was set
+/// back a little.
+fn is_close(accepted: DateTime<Utc>, deletion: DateTime<Utc>) -> bool {
+    (-SET_BACK..=FRESH).contains(&(deletion - accepted))
 }
 
 /// What a revocation rests on.
@@ -128,10 +146,7 @@ pub fn weigh(grounds: &Grounds) -> Result<Evidence, String> {
                 "the answer to the credential is neither that to a live client nor that to one that never existed",
             ),
             Verdict::RefusedAsUnknown => {
-                // Not before the acceptance either, but for a clock that was set back a little.
-                let fresh = |at: Option<DateTime<Utc>>| {
-                    at.is_some_and(|at| (-SET_BACK..=FRESH).contains(&(at - before.answer.at)))
-                };
+                let fresh = |at: Option<DateTime<Utc>>| at.is_some_and(|at| is_close(before.answer.at, at));
                 if taken && fresh(answered_at) {
                     (
                         EvidenceLevel::Proven,
@@ -214,6 +229,19 @@ mod tests {
         assert!(!refuses_key(&code, &code, &unknown));
     }
 
+    #[test]
+    fn a_key_is_refused_where_the_other_one_is_accepted_by_the_same_request() {
+        let accepted = answer(0, 200, None);
+        let refuses = |status, error, beside| refuses_key_beside(&answer(5, status, error), &accepted, &beside);
+        let works = || answer(6, 200, None);
+        assert!(refuses(400, Some("invalid_request"), works()), "as Hydra says it");
+        assert!(refuses(401, Some("unauthorized_client"), works()));
+        assert!(!refuses(400, Some("invalid_request"), answer(6, 400, Some("invalid_request"))), "so is any");
+        assert!(!refuses(200, None, works()));
+        assert!(!refuses(429, Some("invalid_request"), works()) && !refuses(503, None, works()));
+        assert!(!refuses(400, Some("server_error"), works()) && !refuses(401, None, works()));
+    }
+
     #[rstest::rstest]
     #[case("Revocation", (200, None), (401, Some("invalid_client")), Way::Separates)]
     #[case("AuthorizationCode", (400, Some("invalid_grant")), (401, Some("invalid_client")), Way::Separates)]
@@ -228,6 +256,13 @@ mod tests {
         #[case] expected: Way,
     ) {
         assert_eq!(way(method, &answer(0, live.0, live.1), &answer(0, never_existed.0, never_existed.1)), expected);
+    }
+
+    #[test]
+    fn an_acceptance_dated_ahead_by_a_wrong_clock_is_no_recent_one() {
+        let accepted = Acceptance { method: "Revocation".into(), answer: answer(8, 200, None) };
+        assert!(!is_fresh(&accepted, at(0)), "what could prove nothing afterwards is tried again before");
+        assert!(is_fresh(&accepted, at(7)) && is_fresh(&accepted, at(18)) && !is_fresh(&accepted, at(19)));
     }
 
     #[test]

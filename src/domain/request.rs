@@ -14,6 +14,8 @@ pub struct Grant {
     pub grant_types: Option<Vec<String>>,
     /// Redirect URIs.
     pub redirect_uris: Option<Vec<String>>,
+    /// Audiences that its tokens may be for.
+    pub audiences: Option<Vec<String>>,
     /// Authentication method.
     pub token_endpoint_auth_method: Option<String>,
 }
@@ -25,6 +27,7 @@ pub fn of(spec: &OAuthClientSpec) -> RegistrationRequest {
         scopes: sorted(&spec.scopes),
         grant_types: sorted(&spec.grant_types),
         redirect_uris: sorted(&spec.redirect_uris),
+        audiences: sorted(&spec.audiences),
         token_endpoint_auth_method: spec.token_endpoint_auth_method,
         signing_alg: own_key.then_some(spec.token_endpoint_auth_signing_alg),
         jwks: spec.jwks.clone(),
@@ -34,7 +37,7 @@ pub fn of(spec: &OAuthClientSpec) -> RegistrationRequest {
 
 /// A request as a JSON merge patch.
 pub fn patch(request: &RegistrationRequest) -> serde_json::Value {
-    merge_patch::replacing(request, &["signingAlg", "jwks"])
+    merge_patch::replacing(request, &["audiences", "signingAlg", "jwks"])
 }
 
 /// Whether the change from one request to another needs a new registration: the credential itself is of another
@@ -61,7 +64,6 @@ pub fn governed_hash(client: &OAuthClient, workload_uid: Option<&str>) -> String
         "server": spec.authorization_server_ref,
         "owner": spec.owner,
         "purpose": spec.purpose,
-        "audiences": sorted(&spec.audiences),
         "lifetime": spec.lifetime,
         "workload": spec.workload_ref,
         "request": of(spec),
@@ -84,6 +86,7 @@ pub fn granted_too_much(request: &RegistrationRequest, granted: &Grant) -> Optio
     compare("scopes", &request.scopes, granted.scopes.as_ref());
     compare("grant types", &request.grant_types, granted.grant_types.as_ref());
     compare("redirect URIs", &request.redirect_uris, granted.redirect_uris.as_ref());
+    compare("audiences", &request.audiences, granted.audiences.as_ref());
     let method = request.token_endpoint_auth_method.as_str();
     if let Some(got) = granted.token_endpoint_auth_method.as_deref().filter(|got| *got != method) {
         found.push(format!("authentication method {} instead of {method}", cut(got)));

@@ -9,10 +9,11 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::ObjectMeta;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::api::{MANAGED_BY_LABEL, MANAGER, RegistrationRequest, SECRET_FINALIZER};
+use crate::api::{ClientRegistration, MANAGED_BY_LABEL, MANAGER, RegistrationRequest, SECRET_FINALIZER};
 use crate::authorization_server::keys::ClientKey;
-use crate::authorization_server::{Granted, Management, RegistrationAccess};
-use crate::domain::request::Grant;
+use crate::authorization_server::{Granted, Management, RegistrationAccess, Updated};
+use crate::domain::registration;
+use crate::domain::request::{self, Grant};
 
 /// Label that keeps these Secrets apart from tenants'.
 pub const ROLE_LABEL: &str = "oauthclient.dev/role";
@@ -48,6 +49,64 @@ pub struct Rotating {
 }
 
 impl Stored {
+    /// What a decision needs to know of it. `proves`: a probe can try its credential.
+    pub fn in_short(&self, entry: &ClientRegistration, proves: bool) -> registration::Management {
+        registration::Management::Present {
+            client_id: self.management.client_id.clone(),
+            // Where the credential is stored before the server hears of it, what the server took is in the entry.
+            applied: if self.applied.is_empty() {
+                entry.state().applied.unwrap_or_default()
+            } else {
+                self.applied.clone()
+            },
+            granted: self.grant.clone(),
+            has_credential: proves,
+            keys: registration::Keys {
+                next: self.rotating.next.is_some(),
+                previous: self.rotating.previous.is_some(),
+                brought_by: self.rotating.brought_by,
+            },
+        }
+    }
+
+    /// The private keys whose public ones the server is to know, the published one first. `retires`: the one before no
+    /// more.
+    pub fn keys_at_server(&self, retires: bool) -> impl Iterator<Item = &SecretString> {
+        let previous = self.rotating.previous.iter().filter(move |_| !retires);
+        self.private_key.iter().chain(&self.rotating.next).chain(previous)
+    }
+
+    /// With this key to come.
+    #[must_use]
+    pub fn with_next(self, next: Option<SecretString>) -> Self {
+        Self { rotating: Rotating { next, ..self.rotating }, ..self }
+    }
+
+    /// The key to come takes the place of the one that is published, by the rotation that began then.
+    #[must_use]
+    pub fn promoted(self, begun_at: DateTime<Utc>) -> Self {
+        let rotating = Rotating { next: None, previous: self.private_key, brought_by: Some(begun_at) };
+        Self { private_key: self.rotating.next, rotating, ..self }
+    }
+
+    /// Without the key before.
+    #[must_use]
+    pub fn without_previous(self) -> Self {
+        Self { rotating: Rotating { previous: None, ..self.rotating }, ..self }
+    }
+
+    /// With what the server answered to a change.
+    #[must_use]
+    pub fn changed(self, updated: Updated, asked: &RegistrationRequest) -> Self {
+        Self {
+            management: updated.management,
+            client_secret: updated.client_secret.or(self.client_secret),
+            applied: request::hash(asked),
+            grant: grant(&updated.granted, asked),
+            ..self
+        }
+    }
+
     /// The client's key, where it has one of ours.
     pub fn key(&self) -> Option<ClientKey> {
         key(self.private_key.as_ref())
@@ -75,6 +134,7 @@ pub fn words(granted: &Granted) -> Grant {
         scopes: granted.scopes.clone(),
         grant_types: granted.grant_types.clone(),
         redirect_uris: granted.redirect_uris.clone(),
+        audiences: granted.audiences.clone(),
         token_endpoint_auth_method: granted.token_endpoint_auth_method.clone(),
     }
 }
@@ -108,7 +168,8 @@ pub fn build(name: &str, stored: &Stored) -> Secret {
     }
     put("applied", &stored.applied);
     let g = &stored.grant;
-    let words = serde_json::json!([g.scopes, g.grant_types, g.redirect_uris, g.token_endpoint_auth_method]);
+    let words =
+        serde_json::json!([g.scopes, g.grant_types, g.redirect_uris, g.token_endpoint_auth_method, g.audiences]);
     put("granted", &words.to_string());
     Secret {
         metadata: ObjectMeta {
@@ -128,7 +189,7 @@ pub fn parse(secret: &Secret) -> Option<Stored> {
         let bytes = &secret.data.as_ref()?.get(key)?.0;
         String::from_utf8(bytes.clone()).ok()
     };
-    let (scopes, grant_types, redirect_uris, token_endpoint_auth_method) =
+    let (scopes, grant_types, redirect_uris, token_endpoint_auth_method, audiences) =
         serde_json::from_str(&text("granted")?).ok()?;
     let registration = match (text("registration_client_uri"), text("registration_access_token")) {
         (Some(client_uri), Some(token)) => Some(RegistrationAccess { client_uri, access_token: token.into() }),
@@ -147,6 +208,6 @@ pub fn parse(secret: &Secret) -> Option<Stored> {
             brought_by: text("key_brought_by").and_then(|at| at.parse().ok()),
         },
         applied: text("applied")?,
-        grant: Grant { scopes, grant_types, redirect_uris, token_endpoint_auth_method },
+        grant: Grant { scopes, grant_types, redirect_uris, audiences, token_endpoint_auth_method },
     })
 }

@@ -43,7 +43,7 @@ impl Consumer {
             while !told.load(Ordering::SeqCst) {
                 let next = Instant::now() + EVERY;
                 let used = own.0.lock().expect("no panic in here").credential.clone();
-                let ask = || wire.token(&endpoint, &used, &scope);
+                let ask = || wire.token(&endpoint, &used, &scope, None);
                 let answer = ask().or_else(|refused| if doubted { ask() } else { Err(refused) });
                 let mut state = own.0.lock().expect("no panic in here");
                 match answer {

@@ -12,14 +12,8 @@ use super::checks;
 use super::oidc_provider::widen_by_token;
 use super::server::{Administrator, READ, Server, WRITE, connection, random};
 use super::support::Bed;
+use super::support::hydra::urls;
 use super::wire::{Token, Wire};
-
-/// Admin and public URL.
-pub fn urls() -> Option<(String, String)> {
-    let url = |name: &str| std::env::var(name).ok().filter(|url| !url.is_empty());
-    let without_slash = |url: String| url.trim_end_matches('/').to_owned();
-    Some((without_slash(url("HYDRA_ADMIN_URL")?), without_slash(url("HYDRA_PUBLIC_URL")?)))
-}
 
 /// What keeps a test of Hydra from running: there is none, or none where clients may register.
 pub fn lacks(registration: bool) -> Option<&'static str> {
@@ -110,6 +104,13 @@ impl Admin<'_> {
     fn client_url(&self, id: &str) -> String {
         format!("{}/admin/clients/{id}", self.url)
     }
+
+    fn introspect(&self, token: &Token) -> Value {
+        let url = format!("{}/admin/oauth2/introspect", self.url);
+        let (status, answer) = self.wire.send(self.wire.client.post(url).form(&[("token", &token.value)]));
+        assert_eq!(status, 200, "{answer}");
+        answer
+    }
 }
 
 impl Administrator for Admin<'_> {
@@ -147,10 +148,11 @@ impl Administrator for Admin<'_> {
         assert_eq!(self.wire.send(self.wire.client.delete(self.client_url(id))).0, 204);
     }
 
+    fn audiences(&self, token: &Token) -> Vec<String> {
+        serde_json::from_value(self.introspect(token)["aud"].clone()).expect("a list")
+    }
+
     fn is_live(&self, token: &Token) -> bool {
-        let url = format!("{}/admin/oauth2/introspect", self.url);
-        let (status, answer) = self.wire.send(self.wire.client.post(url).form(&[("token", &token.value)]));
-        assert_eq!(status, 200, "{answer}");
-        answer["active"] == true
+        self.introspect(token)["active"] == true
     }
 }

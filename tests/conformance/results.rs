@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 /// All that is asked of every server, in the document's order.
-pub const ABILITIES: [&str; 26] = [
+pub const ABILITIES: [&str; 27] = [
     REGISTERS,
     METHODS,
     CHOOSES_ID,
@@ -17,6 +17,7 @@ pub const ABILITIES: [&str; 26] = [
     OPENID,
     KEEPS_OWNER,
     TOKEN_LIFETIME,
+    AUDIENCES,
     PROVES,
     CHANGES_SCOPES,
     CHANGE_KEEPS_TOKEN,
@@ -45,6 +46,7 @@ pub const UNKNOWN_SCOPE: &str = "an unknown scope is refused";
 pub const OPENID: &str = "the scope `openid` may be among those asked for";
 pub const KEEPS_OWNER: &str = "owner, purpose and object are kept with the client";
 pub const TOKEN_LIFETIME: &str = "a lifetime of tokens for one client";
+pub const AUDIENCES: &str = "the audiences that tokens may be for are set for one client";
 pub const PROVES: &str = "a live credential is told from one that never existed";
 pub const CHANGES_SCOPES: &str = "scopes change in place";
 pub const CHANGE_KEEPS_TOKEN: &str = "the registration access token outlives a change";

@@ -43,6 +43,11 @@ pub trait Administrator: Send + Sync {
     /// Deletes a client, where an administrator can.
     fn remove(&self, id: &str);
 
+    /// Whom a token is for, where that can be restricted.
+    fn audiences(&self, token: &Token) -> Vec<String> {
+        panic!("nobody asks for audiences here: {token:?}")
+    }
+
     /// Whether a token is good, as whoever may ask sees it.
     fn is_live(&self, token: &Token) -> bool;
 }
@@ -137,6 +142,7 @@ impl Server<'_> {
             scopes: vec![READ.into()],
             grant_types: vec!["client_credentials".into()],
             redirect_uris: vec![],
+            audiences: vec![],
             token_endpoint_auth_method: "client_secret_basic".into(),
             token_endpoint_auth_signing_alg: None,
             jwks: None,
@@ -266,7 +272,12 @@ impl Server<'_> {
 
     /// Gets a token.
     pub fn token(&self, credential: &Credential, scope: &str) -> Result<Token, Refused> {
-        self.wire.token(&self.endpoints.token_endpoint, credential, scope)
+        self.wire.token(&self.endpoints.token_endpoint, credential, scope, None)
+    }
+
+    /// Gets a token for an audience.
+    pub fn token_for(&self, credential: &Credential, scope: &str, audience: &str) -> Result<Token, Refused> {
+        self.wire.token(&self.endpoints.token_endpoint, credential, scope, Some(audience))
     }
 }
 

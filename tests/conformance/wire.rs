@@ -77,8 +77,15 @@ impl Wire {
     }
 
     /// Gets a token by the client credentials grant; what the server says when it refuses.
-    pub fn token(&self, endpoint: &str, credential: &Credential, scope: &str) -> Result<Token, Refused> {
+    pub fn token(
+        &self,
+        endpoint: &str,
+        credential: &Credential,
+        scope: &str,
+        audience: Option<&str>,
+    ) -> Result<Token, Refused> {
         let mut form = vec![("grant_type", "client_credentials".to_owned()), ("scope", scope.to_owned())];
+        form.extend(audience.map(|audience| ("audience", audience.to_owned())));
         let mut request = self.client.post(endpoint);
         match credential {
             Credential::ClientSecretBasic { client_id, client_secret } => {

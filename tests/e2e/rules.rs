@@ -29,6 +29,7 @@ fn bad_clients() -> Vec<(Value, &'static str)> {
         (json!({"scopes": ["a b"]}), "scope token"),
         (json!({"scopes": ["a\"b"]}), "scope token"),
         (json!({"scopes": ["a", "a"]}), "Duplicate value"),
+        (json!({"audiences": ["https://api.corp.example https://evil.example"]}), "each audience is printable ASCII"),
         (json!({"grantTypes": ["Client Credentials"]}), "each grant type is a name"),
         (json!({"grantTypes": []}), "spec.grantTypes"),
         (json!({"lifetime": null}), "spec.lifetime"),

@@ -31,7 +31,18 @@ fn a_server_that_is_down_is_a_debt(w: &World) {
     w.client("c", &json!({}));
     w.wait("oauthclient/c", "condition=Ready");
     w.stop_server();
+    let others: Vec<String> = (0..5).map(|n| format!("new{n}")).collect();
+    w.clients(&others, &json!({}));
     w.kubectl(&["delete", "oauthclient/c", "--wait=false"]);
+    let says = w.wait_reason(&w.server_name(), "CircuitOpen", "True", "Failing");
+    assert!(says.contains("https://localhost") && says.contains("left alone"), "{says}");
+    w.kubectl(
+        &[
+            &["delete", "oauthclient", "--timeout=60s"],
+            others.iter().map(String::as_str).collect::<Vec<_>>().as_slice(),
+        ]
+        .concat(),
+    );
     w.until("the debt is on record, with the reason", || {
         w.entry("c")["status"]["retry"]["lastError"].as_str().is_some_and(|e| e.contains("localhost"))
     });
@@ -42,6 +53,7 @@ fn a_server_that_is_down_is_a_debt(w: &World) {
     assert_eq!(w.requests().get("DELETE /reg/:id"), Some(&1), "it was paid only now");
     assert!(w.live().is_empty());
     assert_eq!(w.entry("c")["status"]["evidence"]["level"], "Proven");
+    w.until("it is not left alone any more", || w.condition(&w.server_name(), "CircuitOpen").is_null());
 }
 
 fn what_ends_goes_before_what_begins(w: &World) {

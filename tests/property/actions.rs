@@ -4,14 +4,17 @@ use chrono::TimeDelta;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
-use oauthclient_operator::api::{OAuthClient, OAuthClientSpec, Phase, SigningAlg, TokenEndpointAuthMethod};
+use oauthclient_operator::api::{
+    OAuthClient, OAuthClientSpec, Phase, ROTATE_ANNOTATION, SigningAlg, TokenEndpointAuthMethod,
+};
 use oauthclient_operator::domain::ends::NamespaceState;
+use oauthclient_operator::domain::names;
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::laws;
-use super::server::Mode;
+use super::server::{Client, Mode};
 use super::world::{Job, Key, World};
+use super::{admin, laws};
 
 /// The objects of a case: two share a namespace, and may share a Secret.
 pub fn slot(n: u8) -> Key {
@@ -30,6 +33,10 @@ pub enum Kind {
     Signed,
     Bound,
     SharedSecret,
+    /// Its secret is rotated every half hour.
+    Rotated,
+    /// Its key is.
+    RotatedKey,
 }
 
 /// Something that is done.
@@ -65,7 +72,58 @@ pub enum Action {
     Disabled(u8, bool),
     /// An administrator of the server deletes a client.
     Vanishes(u8),
+    /// An administrator of the server lets a client do more; false: no more than nothing.
+    Widened(u8, bool),
+    /// An administrator of the server gives a client another key; false: takes all away.
+    Keys(u8, bool),
+    /// An administrator of the server takes our mark off a client, or puts it on again.
+    Marked(u8, bool),
+    /// Somebody else's client gets the id that our next one would have.
+    Planted(u8),
+    /// How often the credential is rotated, and how long the one before goes on.
+    Rotation(u8, Cycle),
+    /// The annotation that asks for a rotation.
+    Rotate(u8),
     LateEffects,
+}
+
+/// A rotation's times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cycle {
+    Never,
+    NoOverlap,
+    OnDemand,
+    HalfHourly,
+}
+
+impl Cycle {
+    fn spec(self) -> Value {
+        match self {
+            Self::Never => Value::Null,
+            Self::NoOverlap => json!({"overlap": "0s"}),
+            Self::OnDemand => json!({"overlap": "10m"}),
+            Self::HalfHourly => json!({"every": "30m", "overlap": "10m"}),
+        }
+    }
+}
+
+/// An action of the kinds that matter where an admin API is managed by, and where credentials are rotated.
+pub fn new_action() -> impl Strategy<Value = Action> {
+    let n = 0u8..3;
+    let at_server = 0u8..4;
+    let cycles = prop::sample::select(vec![Cycle::Never, Cycle::NoOverlap, Cycle::OnDemand, Cycle::HalfHourly]);
+    let kinds = prop::sample::select(vec![Kind::Rotated, Kind::RotatedKey, Kind::Signed, Kind::Plain]);
+    prop_oneof![
+        4 => (n.clone(), kinds).prop_map(|(n, k)| Action::Create(n, k)),
+        2 => (at_server.clone(), any::<bool>()).prop_map(|(n, more)| Action::Widened(n, more)),
+        2 => (at_server.clone(), any::<bool>()).prop_map(|(n, more)| Action::Keys(n, more)),
+        2 => (at_server.clone(), any::<bool>()).prop_map(|(n, marked)| Action::Marked(n, marked)),
+        1 => n.clone().prop_map(Action::Planted),
+        2 => at_server.clone().prop_map(Action::Vanishes),
+        2 => (at_server, any::<bool>()).prop_map(|(n, d)| Action::Disabled(n, d)),
+        2 => (n.clone(), cycles).prop_map(|(n, c)| Action::Rotation(n, c)),
+        6 => n.prop_map(Action::Rotate),
+    ]
 }
 
 /// An action.
@@ -144,6 +202,11 @@ fn spec(world: &World, kind: Kind) -> OAuthClientSpec {
         }
         Kind::Bound => spec["workloadRef"] = json!({"apiVersion": "batch/v1", "kind": "Job", "name": "job"}),
         Kind::SharedSecret => spec["secret"] = json!({"name": "shared"}),
+        Kind::Rotated => spec["rotation"] = Cycle::HalfHourly.spec(),
+        Kind::RotatedKey => {
+            spec["tokenEndpointAuthMethod"] = json!("private_key_jwt");
+            spec["rotation"] = Cycle::HalfHourly.spec();
+        }
     }
     serde_json::from_value(spec).expect("a spec")
 }
@@ -355,7 +418,7 @@ fn apply(world: &mut World, action: &Action) -> bool {
             if world.object.is_some() {
                 return false;
             }
-            world.object = Some(super::authorization_server());
+            world.object = Some(super::authorization_server(world.server.admin));
             world.object_changed();
             true
         }
@@ -377,18 +440,92 @@ fn apply(world: &mut World, action: &Action) -> bool {
         Action::Disabled(n, disabled) => {
             let found = world.server.clients.iter_mut().filter(|c| c.exists).nth(usize::from(n));
             found.filter(|c| c.disabled != disabled).is_some_and(|c| {
-                (c.disabled, c.meddled) = (disabled, true);
+                (c.disabled, c.meddled, c.tampered) = (disabled, true, true);
                 true
             })
         }
         Action::Vanishes(n) => {
             let found = world.server.clients.iter_mut().filter(|c| c.exists).nth(usize::from(n));
             found.is_some_and(|c| {
-                (c.exists, c.meddled) = (false, true);
+                (c.exists, c.meddled, c.tampered) = (false, true, true);
                 true
             })
         }
+        Action::Widened(n, more) => at_server(world, n, |c| {
+            if more {
+                c.scopes.push("wide".into());
+            } else {
+                c.scopes.clear();
+            }
+        }),
+        Action::Keys(n, more) => at_server(world, n, |c| {
+            if c.keys.is_empty() {
+                // A key is of no use to one that authenticates by a secret.
+            } else if more {
+                c.keys.push("another".into());
+            } else {
+                c.keys.clear();
+                (c.meddled, c.tampered) = (true, true);
+            }
+        }),
+        Action::Marked(n, marked) => at_server(world, n, |c| c.marked = marked && !c.entry.is_empty()),
+        Action::Planted(n) => planted(world, n),
+        Action::Rotation(n, cycle) => edit(world, n, |s| {
+            if s.jwks.is_none() {
+                s.rotation = serde_json::from_value(cycle.spec()).expect("a rotation");
+            }
+        }),
+        Action::Rotate(n) => {
+            let key = slot(n);
+            let there = world.clients.get(&key).is_some_and(|c| !c.annotations().contains_key(ROTATE_ANNOTATION));
+            if !there || world.namespaces.get(&key.0) == Some(&NamespaceState::Gone) {
+                return false;
+            }
+            world.change_client(&key, false, |c| {
+                c.annotations_mut().insert(ROTATE_ANNOTATION.into(), "now".into());
+            });
+            true
+        }
     }
+}
+
+/// What an administrator does to a client by the admin API.
+fn at_server(world: &mut World, n: u8, change: impl FnOnce(&mut Client)) -> bool {
+    if !world.server.admin {
+        return false;
+    }
+    let Some(client) = world.server.clients.iter_mut().filter(|c| c.exists).nth(usize::from(n)) else { return false };
+    let before = (client.scopes.clone(), client.keys.clone(), client.marked);
+    change(client);
+    before != (client.scopes.clone(), client.keys.clone(), client.marked)
+}
+
+fn planted(world: &mut World, n: u8) -> bool {
+    let Some(uid) = world.clients.get(&slot(n)).and_then(ResourceExt::uid).filter(|_| world.server.admin) else {
+        return false;
+    };
+    let newest = world.entries.values().filter(|e| e.spec.client_ref.uid == uid).map(|e| e.spec.attempt).max();
+    let name = names::entry(&uid, newest.unwrap_or(0) + 1);
+    let id = admin::chosen_id(&name);
+    if world.server.clients.iter().any(|c| c.id == id) {
+        return false;
+    }
+    world.server.clients.push(Client {
+        id,
+        entry: String::new(),
+        secret: "another's".into(),
+        keys: Vec::new(),
+        token: String::new(),
+        scopes: vec!["theirs".into()],
+        exists: true,
+        disabled: false,
+        marked: false,
+        answered: false,
+        deleted_by_us: false,
+        meddled: true,
+        tampered: true,
+    });
+    true
 }
 
 fn change_object(

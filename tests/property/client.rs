@@ -6,20 +6,20 @@ use kube::ResourceExt;
 use kube::api::ObjectMeta;
 use oauthclient_operator::api::{
     CLIENT_FINALIZER, ClientRef, ClientRegistration, ClientRegistrationSpec, ENTRY_FINALIZER, End, EndReason,
-    OAuthClient, Phase,
+    OAuthClient, Phase, ROTATE_ANNOTATION,
 };
 use oauthclient_operator::controller::servers;
 use oauthclient_operator::domain::client::{Decision, Observed, Published, Step, decide, entry_names, known_attempts};
 use oauthclient_operator::domain::ends::NamespaceState;
-use oauthclient_operator::domain::{names, request};
+use oauthclient_operator::domain::{merge_patch, names, request};
 use oauthclient_operator::kubernetes::{management_secret, tenant_secret};
 use serde_json::{Value, json};
 
 use super::calls::{Api, Look};
-use super::laws;
 use super::registration::{namespace, workload};
 use super::schedule::{Next, at};
 use super::world::{ApiError, Key, World};
+use super::{consumers, laws};
 
 struct View {
     observed: Observed,
@@ -225,8 +225,24 @@ async fn act(api: &Api, key: &Key, view: &View, step: Step) -> Result<bool, ApiE
             patch_entry(api, &name, None, json!({"retiresAt": at})).await?;
             Ok(true)
         }
-        Step::ClearRotation { .. } | Step::RotateKey { .. } | Step::RetireKey { .. } => {
-            unreachable!("nobody asks for a rotation here")
+        Step::RotateKey { name, rotation } => {
+            let patch = merge_patch::replacing(&rotation, &["requestedAt", "retiresAt"]);
+            patch_entry(api, &name, None, json!({"keyRotation": patch})).await?;
+            Ok(true)
+        }
+        Step::RetireKey { name, at } => {
+            patch_entry(api, &name, None, json!({"keyRotation": {"retiresAt": at}})).await?;
+            Ok(true)
+        }
+        Step::ClearRotation { .. } => {
+            api.write("annotation: cleared", |w| {
+                w.change_client(key, false, |c| {
+                    c.annotations_mut().remove(ROTATE_ANNOTATION);
+                });
+                Ok(())
+            })
+            .await?;
+            Ok(false)
         }
         Step::PublishSecret { .. } => {
             publish(api, key, view).await?;
@@ -316,6 +332,7 @@ async fn publish(api: &Api, key: &Key, view: &View) -> Result<(), ApiError> {
         new.metadata.resource_version = made.resource_version;
         new.metadata.uid = made.uid;
         w.secret_changed(&new);
+        consumers::published(w, &new);
         w.secrets.insert(secret, new);
         Ok(())
     })

@@ -1,13 +1,20 @@
 //! What must hold once faults have stopped and time has passed.
 
+use std::collections::BTreeSet;
+
+use chrono::TimeDelta;
 use kube::ResourceExt;
-use oauthclient_operator::api::{ClientRegistration, EndReason, EvidenceLevel, OAuthClient, Phase};
+use oauthclient_operator::api::{ClientRegistration, DriftKind, EndReason, EvidenceLevel, OAuthClient, Phase};
 use oauthclient_operator::domain::ends::NamespaceState;
 use oauthclient_operator::domain::{lifetime, request};
+use secrecy::ExposeSecret;
 
 use super::laws;
 use super::server::Probing;
 use super::world::{Key, World};
+
+/// The longest that a credential goes on beside its successor.
+pub const LONGEST_OVERLAP: TimeDelta = TimeDelta::hours(1);
 
 /// Judges a world at rest.
 pub fn judge(world: &mut World) {
@@ -29,13 +36,19 @@ pub fn judge(world: &mut World) {
         }
     }
     let mut serving = std::collections::BTreeMap::<&str, u32>::new();
-    for entry in world.entries.values().filter(|e| e.state().phase == Phase::Registered && e.state().end.is_none()) {
+    let serves = |e: &&ClientRegistration| {
+        // One that was rotated away goes on for the overlap.
+        let retires = e.spec.retires_at.is_some_and(|at| at > world.now && at <= world.now + LONGEST_OVERLAP);
+        e.state().phase == Phase::Registered && e.state().end.is_none() && !retires
+    };
+    for entry in world.entries.values().filter(serves) {
         *serving.entry(&entry.spec.client_ref.uid).or_default() += 1;
     }
     // A Secret that is another's keeps the newer one from taking over.
     if serving.values().any(|n| *n > 1) && world.facts.foreign.is_empty() {
         broken.push("two entries of one object serve".into());
     }
+    broken.extend(super::consumers::old_ones_are_gone(world));
     for (key, secret) in &world.facts.foreign {
         if world.secrets.get(key) != Some(secret) {
             broken.push(format!("G7: Secret {} is not as its owner left it", key.1));
@@ -51,6 +64,9 @@ pub fn judge(world: &mut World) {
 fn claimed(world: &World, client: &super::server::Client) -> Result<(), String> {
     if world.facts.dealt_with.contains(&client.entry) {
         return Ok(());
+    }
+    if world.server.admin {
+        return claimed_by_id(world, client);
     }
     // A registration that was under way when its entry was removed by force.
     if world.facts.removed.contains(&client.entry) && !laws::can_be_deleted(world, client) {
@@ -84,10 +100,69 @@ fn claimed(world: &World, client: &super::server::Client) -> Result<(), String> 
     if ends.is_empty() { Ok(()) } else { Err(format!("although it should have ended: {ends:?}")) }
 }
 
+/// Where the caller chooses the id there are no orphans: what lives has an entry that goes on. But for what is not ours,
+/// and for entries that somebody removed by force.
+fn claimed_by_id(world: &World, client: &super::server::Client) -> Result<(), String> {
+    if !client.marked {
+        return Ok(());
+    }
+    let Some(entry) = world.entries.get(&client.entry) else {
+        let removed = world.facts.removed.contains(&client.entry);
+        return if removed { Ok(()) } else { Err("and no entry knows it".into()) };
+    };
+    let state = entry.state();
+    if state.phase.is_final() || state.phase == Phase::PossibleOrphan || state.end.is_some() {
+        return Err(format!("and its entry is {:?}: {:?}", state.phase, state.retry.map(|r| r.last_error)));
+    }
+    let ends = laws::due(world, &client.entry);
+    if ends.is_empty() { Ok(()) } else { Err(format!("although it should have ended: {ends:?}")) }
+}
+
+/// What the server has of an entry that goes on is what was asked for. What an administrator of the server switched off,
+/// or took our mark from, is on record as that, and left so.
+fn as_asked(world: &World, name: &str, entry: &ClientRegistration) -> Result<(), String> {
+    let (state, spec) = (entry.state(), &entry.spec);
+    // Nobody compares the clients of a server that is to go.
+    if world.object.as_ref().is_none_or(|o| o.metadata.deletion_timestamp.is_some()) {
+        return Ok(());
+    }
+    let Some(client) = world.server.clients.iter().find(|c| c.entry == *name && c.exists) else {
+        return Err("its client is gone, and that goes unnoticed".into());
+    };
+    let seen = state.drift.as_ref().map(|d| d.kind);
+    let expected = match (client.marked, client.disabled) {
+        (false, _) => Some(DriftKind::Foreign),
+        (true, true) => Some(DriftKind::Disabled),
+        (true, false) => None,
+    };
+    // A change that is under way or was refused is compared later.
+    if state.applied != Some(request::hash(&spec.request)) {
+        return Ok(());
+    }
+    if seen != expected {
+        return Err(format!("its client has drifted: {expected:?}, and on record is {seen:?}"));
+    }
+    if expected.is_some() {
+        return Ok(());
+    }
+    let scopes: BTreeSet<_> = client.scopes.iter().collect();
+    if scopes != spec.request.scopes.iter().collect() {
+        return Err(format!("its client has scopes {:?} instead of {:?}", client.scopes, spec.request.scopes));
+    }
+    let stored = world.management.get(name).map(|m| &m.stored);
+    let known: BTreeSet<_> = stored.iter().flat_map(|s| s.keys_at_server(false)).map(|k| k.expose_secret()).collect();
+    let more = client.keys.iter().find(|k| spec.request.jwks.is_none() && !known.contains(k.as_str()));
+    more.map_or(Ok(()), |key| Err(format!("its client may use {key} as well")))
+}
+
 /// Every entry is at work, final, a possible orphan, or a debt for one of the reasons that there are.
 fn settled(world: &World, name: &str, entry: &ClientRegistration) -> Result<(), String> {
     let state = entry.state();
     let mine: Vec<_> = world.server.clients.iter().filter(|c| c.entry == *name).collect();
+    let admin = world.server.admin;
+    if admin && state.phase == Phase::PossibleOrphan {
+        return Err("is called a possible orphan, and its client's id is known".into());
+    }
     if state.phase.is_final() || state.phase == Phase::PossibleOrphan {
         return Ok(());
     }
@@ -97,14 +172,16 @@ fn settled(world: &World, name: &str, entry: &ClientRegistration) -> Result<(), 
             return Err(format!("should have ended: {ends:?}"));
         }
         return match state.phase {
+            Phase::Registered if admin => as_asked(world, name, entry),
             Phase::Registered => Ok(()),
+            Phase::Registering if admin && mine.iter().any(|c| c.exists && (c.disabled || !c.marked)) => Ok(()),
             // What the server's administrator did to it before it was ever tried.
-            Phase::Registering if mine.iter().any(|c| c.meddled) => Ok(()),
+            Phase::Registering if !admin && mine.iter().any(|c| c.meddled) => Ok(()),
             other => Err(format!("does not get on: {other:?}, {:?}", state.retry)),
         };
     };
     // The debts that last.
-    let meddled = mine.iter().any(|c| c.meddled);
+    let meddled = mine.iter().any(|c| c.meddled || c.exists && !c.marked);
     let proof = entry.spec.server.least_evidence == EvidenceLevel::Proven;
     // Where no probe tells, or a control was another server's so that the wrong one was taken to.
     let nothing_tells = match world.server.probing {
@@ -153,6 +230,12 @@ fn served(world: &World, key: &Key, client: &OAuthClient) -> Result<(), String> 
         }
         return wants(world, key, client);
     };
+    let at_server = world.server.clients.iter().find(|c| c.entry == entry.name_any() && c.exists);
+    if world.server.admin && at_server.is_some_and(|c| c.disabled && c.marked) && laws::against(world, client).is_none()
+    {
+        let told = status.conditions.iter().any(|c| c.type_ == "Ready" && c.reason == "DisabledAtServer");
+        return if told { Ok(()) } else { Err("is switched off at the server, and does not say so".into()) };
+    }
     if !is("Ready") && laws::against(world, client).is_none() {
         return Err("has a client and is not Ready".into());
     }
@@ -166,7 +249,7 @@ fn served(world: &World, key: &Key, client: &OAuthClient) -> Result<(), String> 
     let refused = world.server.refuses.as_ref().is_some_and(|s| wanted.scopes.contains(s));
     let noted = entry.state().failed_change.is_some_and(|f| f.request == request::hash(&wanted) && !f.unsupported);
     let other = entry.state().applied != Some(request::hash(&wanted));
-    let meddled = world.server.clients.iter().any(|c| c.entry == entry.name_any() && c.meddled);
+    let meddled = world.server.clients.iter().any(|c| c.entry == entry.name_any() && laws::excused(world, c));
     if other && !refused && !noted && !meddled && laws::against(world, client).is_none() {
         return Err("has a client that is not what is asked for, and nothing says why".into());
     }
@@ -191,7 +274,8 @@ fn wants(world: &World, key: &Key, client: &OAuthClient) -> Result<(), String> {
         .is_some_and(|c| !c.management);
     let once = client.spec.workload_ref.is_some() && state.end.is_some();
     let deleted = world.facts.excused.contains(&uid);
-    let ended = state.end.as_ref().is_some_and(|_| state.rejection.is_some()) || state.rejection.is_some();
+    // What was refused is what is asked for still.
+    let ended = state.rejection.is_some() && newest.is_some_and(|e| e.spec.request == request::of(&client.spec));
     let too_much = state
         .end
         .as_ref()
@@ -201,7 +285,9 @@ fn wants(world: &World, key: &Key, client: &OAuthClient) -> Result<(), String> {
         && status.conditions.iter().any(|c| c.type_ == "Stalled" && c.reason == "EvidenceUnobtainable");
     let stuck = state.possible_orphan.as_ref().is_some_and(|p| p.unmanageable);
     let debt = newest.is_some_and(|e| e.is_live() && e.state().end.is_some());
-    let meddled = world.server.clients.iter().any(|c| c.meddled && newest.is_some_and(|e| e.name_any() == c.entry));
+    let meddled = world.server.clients.iter().any(|c| {
+        laws::excused(world, c) && c.exists == world.server.admin && newest.is_some_and(|e| e.name_any() == c.entry)
+    });
     let says = status.message.is_some();
     let excused = laws::against(world, client).is_some()
         || over

@@ -39,6 +39,10 @@ pub struct Facts {
     pub swapped: bool,
     /// Secrets that are not ours and must stay as they are.
     pub foreign: BTreeMap<Key, Secret>,
+    /// Entries whose client was granted more than was asked.
+    pub granted_more: BTreeSet<String>,
+    /// What consumers hold.
+    pub consumers: super::consumers::Consumers,
 }
 
 /// The object that an entry was made for.
@@ -50,7 +54,12 @@ pub fn object<'a>(world: &'a World, entry: &ClientRegistration) -> Option<&'a OA
 
 /// The ends that may be noticed of an entry now, by a clock that is trusted.
 pub fn ends(world: &World, name: &str) -> BTreeSet<EndReason> {
-    ends_at(world, name, world.now + TimeDelta::seconds(60))
+    let mut found = ends_at(world, name, world.now + TimeDelta::seconds(60));
+    let registered = world.entries.get(name).is_some_and(|e| e.state().registered_at.is_some());
+    if world.server.admin && registered && !world.server.clients.iter().any(|c| c.entry == name && c.exists) {
+        found.insert(EndReason::GoneAtServer);
+    }
+    found
 }
 
 /// The ends that have come for an entry.
@@ -107,6 +116,12 @@ fn ends_at(world: &World, name: &str, now: DateTime<Utc>) -> BTreeSet<EndReason>
     }
     if now >= expires_at {
         found.insert(EndReason::Expired);
+    }
+    if spec.retires_at.is_some_and(|at| now >= at) {
+        found.insert(EndReason::Replaced);
+    }
+    if world.facts.granted_more.contains(name) {
+        found.insert(EndReason::GrantedTooMuch);
     }
     let everything = |scopes: &Option<Vec<String>>| scopes.iter().flatten().any(|s| s == "everything");
     if world.management.get(name).is_some_and(|m| everything(&m.stored.grant.scopes)) {
@@ -192,7 +207,8 @@ pub fn post(world: &mut World, name: &str) {
     }
     let before = world.server.clients.iter().any(|c| c.entry == name)
         || world.server.late.iter().any(|l| matches!(l, super::server::Late::Post { entry, .. } if entry == name));
-    if before && !world.facts.removed.contains(name) {
+    // Where the caller chooses the id, it is the same client.
+    if before && !world.facts.removed.contains(name) && !world.server.admin {
         world.broken(format!("{called} is registered a second time"));
     }
 }
@@ -267,7 +283,9 @@ pub fn entry_status(
     // The one thing that cannot be told from a deletion whose answer was lost: a client that an administrator of the
     // server disabled at that very time (docs/decisions/0001).
     let unsure = world.facts.crashed || after.deletion.as_ref().is_some_and(|d| d.asked_at.is_some());
-    let alike = |c: &super::server::Client| c.disabled && unsure;
+    // By an admin API, one that is switched off is deleted like any other; one without our mark is not ours.
+    let admin = world.server.admin;
+    let alike = |c: &super::server::Client| if admin { !c.marked } else { c.disabled && unsure };
     if let Some(alive) = mine.iter().find(|c| c.exists && known && !alike(c)) {
         world.broken(format!("G5: {called} is called {:?}, and {} lives", after.phase, alive.id));
     }
@@ -279,6 +297,7 @@ pub fn entry_status(
 
 /// Before an OAuthClient's status is written.
 pub fn client_status(world: &mut World, key: &Key, status: &OAuthClientStatus) {
+    super::consumers::asked(world, key, status);
     let said = |type_: &str| status.conditions.iter().any(|c| c.type_ == type_ && c.status == "True");
     // What changed since the pass began is looked at again anyway.
     if world.woken.contains(&Actor::Client(key.clone())) {
@@ -286,7 +305,10 @@ pub fn client_status(world: &mut World, key: &Key, status: &OAuthClientStatus) {
     }
     let name = status.registration_ref.as_ref().map(|r| r.name.clone()).unwrap_or_default();
     if said("Ready") {
-        let ended = !ends(world, &name).is_empty();
+        // What a change brought is stored, and the record that wakes this object comes next.
+        let applied = world.entries.get(&name).and_then(|e| e.state().applied);
+        let under_way = world.management.get(&name).is_some_and(|m| Some(&m.stored.applied) != applied.as_ref());
+        let ended = !ends(world, &name).is_empty() || under_way && !world.server.admin;
         let client = world.clients.get(key);
         if !ended && client.is_some_and(|c| c.spec.jwks.is_none() && !secret_works(world, c)) {
             world.broken(format!("{} is called Ready, and what its Secret holds does not work", key.1));
@@ -297,16 +319,16 @@ pub fn client_status(world: &mut World, key: &Key, status: &OAuthClientStatus) {
     }
 }
 
-/// Whether what the object's Secret holds is accepted at the server.
+/// Whether what the object's Secret holds is accepted at the server, as far as that is up to the operator.
 pub fn secret_works(world: &World, client: &OAuthClient) -> bool {
     let key = (client.namespace().unwrap_or_default(), client.spec.secret_name(&client.name_any()));
-    let Some(secret) = world.secrets.get(&key) else { return false };
-    let text =
-        |key: &str| secret.data.as_ref().and_then(|d| d.get(key)).map(|b| String::from_utf8_lossy(&b.0).into_owned());
-    let (id, with, pem) = (text("client_id"), text("client_secret"), text("private_key.pem"));
-    world.server.clients.iter().any(|c| {
-        Some(&c.id) == id.as_ref() && (c.meddled || c.exists && (pem.is_some() || with.as_ref() == Some(&c.secret)))
-    })
+    let Some((id, credential)) = world.secrets.get(&key).and_then(super::consumers::read) else { return false };
+    world.server.clients.iter().any(|c| c.id == id && (excused(world, c) || c.accepts(&credential)))
+}
+
+/// Whether the server's administrator, or an answer that was lost, is to blame for a client that does not work.
+pub fn excused(world: &World, client: &super::server::Client) -> bool {
+    if world.server.admin { client.tampered || client.disabled || !client.marked } else { client.meddled }
 }
 
 /// Before an object's finalizer goes: its entries are final, or it was held long enough.
@@ -352,10 +374,12 @@ fn replaces(old: &ClientRegistration, new: &ClientRegistration) -> bool {
     request::needs_replacement(&old.spec.request, &new.spec.request)
         || old.state().failed_change.is_some_and(|f| f.unsupported)
         || hash != request::hash(&old.spec.request)
+        || new.spec.rotation.is_some()
 }
 
 /// One object has one client, but while one replaces the other, and but for possible orphans.
 pub fn after_every_call(world: &mut World) {
+    super::consumers::are_served(world);
     if world.server.clients.iter().filter(|c| c.exists).count() < 2 {
         return;
     }
@@ -373,7 +397,9 @@ pub fn after_every_call(world: &mut World) {
         let mut sorted = entries.clone();
         sorted.sort_by_key(|e| e.spec.attempt);
         let names: Vec<String> = sorted.iter().map(|e| world.called(&e.name_any())).collect();
-        if sorted.len() > 2 || !replaces(sorted[0], sorted[1]) {
+        // Those that were rotated away go on for a while.
+        let go_on = sorted.iter().filter(|e| e.spec.retires_at.is_none()).count();
+        if go_on > 2 || sorted.windows(2).any(|pair| !replaces(pair[0], pair[1])) {
             found = Some(format!("one object has {} clients: {}", sorted.len(), names.join(", ")));
         }
     }
@@ -382,8 +408,11 @@ pub fn after_every_call(world: &mut World) {
     }
 }
 
-/// The token by which the operator could delete this client.
+/// Whether the operator has what deleting this client takes.
 pub fn can_be_deleted(world: &World, client: &super::server::Client) -> bool {
+    if world.server.admin {
+        return client.marked && world.entries.contains_key(&client.entry);
+    }
     world.management.get(&client.entry).is_some_and(|m| {
         m.stored.management.client_id == client.id && super::server::token_of(&m.stored.management) == client.token
     })

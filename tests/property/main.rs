@@ -5,19 +5,23 @@
 //! `PROPERTY_SEED` and `PROPERTY_CASES` set which cases and how many. A failure prints the shortest trace found.
 
 mod actions;
+mod admin;
 mod calls;
 mod client;
+mod consumers;
+mod drift;
 mod end;
 mod faults;
 mod laws;
 mod probing;
 mod registering;
 mod registration;
+mod rotating;
 mod schedule;
 mod server;
 mod world;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use oauthclient_operator::api::AuthorizationServer;
@@ -26,11 +30,11 @@ use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestCaseError, TestError, TestRunner};
 use serde_json::json;
 
-use actions::{Action, action, happen};
+use actions::{Action, action, happen, new_action};
 use faults::{Fault, fault};
 use schedule::Schedule;
 use server::{Mode, Probing, Server};
-use world::World;
+use world::{Actor, World};
 
 /// When every case begins.
 fn start() -> DateTime<Utc> {
@@ -38,14 +42,20 @@ fn start() -> DateTime<Utc> {
 }
 
 /// The AuthorizationServer, as discovery left it.
-fn authorization_server() -> AuthorizationServer {
+fn authorization_server(admin: bool) -> AuthorizationServer {
+    let backend = if admin {
+        let secret = json!({"secretName": "keycloak", "key": "secret"});
+        json!({"keycloak": {"url": "https://s.example", "realm": "r", "clientId": "operator", "clientSecret": secret}})
+    } else {
+        json!({"dynamicRegistration": {}})
+    };
     serde_json::from_value(json!({
         "apiVersion": "oauthclient.dev/v1alpha1",
         "kind": "AuthorizationServer",
         "metadata": {"name": "s", "generation": 1, "uid": "s"},
         "spec": {
             "issuer": "https://s.example",
-            "backend": {"dynamicRegistration": {}},
+            "backend": backend,
             "allowedNamespaces": {"names": ["*"]},
         },
         "status": {
@@ -63,7 +73,11 @@ fn authorization_server() -> AuthorizationServer {
 
 /// What the authorization server is like.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 struct Setup {
+    /// It is managed by an admin API, where the caller chooses the id.
+    admin: bool,
+    takes_second_key: bool,
     probing: Probing,
     rotates_token: bool,
     rotates_secret: bool,
@@ -87,7 +101,7 @@ enum Event {
     Does(Action),
 }
 
-fn setup() -> impl Strategy<Value = Setup> {
+fn setup(admin: bool) -> impl Strategy<Value = Setup> {
     let probing = prop_oneof![
         10 => Just(Probing::Revocation),
         2 => Just(Probing::CodeOnly),
@@ -95,8 +109,11 @@ fn setup() -> impl Strategy<Value = Setup> {
         1 => Just(Probing::RevocationIsAPage),
         1 => Just(Probing::Nothing),
     ];
-    (probing, any::<bool>(), prop::bool::weighted(0.2), prop::bool::weighted(0.8)).prop_map(
-        |(probing, rotates_token, rotates_secret, changes_in_place)| Setup {
+    let usually = || prop::bool::weighted(0.8);
+    (probing, any::<bool>(), prop::bool::weighted(0.2), usually(), usually()).prop_map(
+        move |(probing, rotates_token, rotates_secret, changes_in_place, takes_second_key)| Setup {
+            admin,
+            takes_second_key,
             probing,
             rotates_token,
             rotates_secret,
@@ -105,14 +122,16 @@ fn setup() -> impl Strategy<Value = Setup> {
     )
 }
 
-fn event() -> impl Strategy<Value = Event> {
+/// `new`: how many of a hundred actions are rotations, or by an administrator of the server.
+fn event(new: u32) -> impl Strategy<Value = Event> {
+    let action = prop_oneof![100 - new => action(), new => new_action()];
     prop_oneof![
         8 => (any::<u8>(), 1u8..40).prop_map(|(who, calls)| Event::Run(who, calls)),
         6 => (any::<u8>(), fault()).prop_map(|(who, fault)| Event::Meets(who, fault)),
         4 => Just(Event::Settle),
         3 => prop::sample::select(vec![1u32, 10, 120, 400, 700, 3600, 40_000]).prop_map(Event::Passes),
         2 => Just(Event::Crash),
-        8 => action().prop_map(Event::Does),
+        8 => action.prop_map(Event::Does),
     ]
 }
 
@@ -127,7 +146,7 @@ fn world(setup: &Setup, trace: bool) -> World {
         secrets: BTreeMap::new(),
         namespaces: [("n0".into(), NamespaceState::Active), ("n1".into(), NamespaceState::Active)].into(),
         jobs: BTreeMap::new(),
-        object: Some(authorization_server()),
+        object: Some(authorization_server(setup.admin)),
         server: Server {
             mode: Mode::Up,
             probing: setup.probing,
@@ -136,12 +155,14 @@ fn world(setup: &Setup, trace: bool) -> World {
             rotates_token: setup.rotates_token,
             rotates_secret: setup.rotates_secret,
             changes_in_place: setup.changes_in_place,
+            takes_second_key: setup.takes_second_key,
+            admin: setup.admin,
             refuses: None,
             next: 0,
             calls: 0,
         },
         fault: Fault::None,
-        woken: BTreeSet::new(),
+        woken: setup.admin.then_some(Actor::Server).into_iter().collect(),
         writes: 0,
         violations: Vec::new(),
         trace: trace.then(Vec::new),
@@ -183,7 +204,9 @@ fn step(schedule: &mut Schedule, event: &Event) {
                 schedule.times_out();
             }
             let world = &mut *schedule.api.change();
-            world.now += TimeDelta::seconds(i64::from(*seconds));
+            let then = world.now + TimeDelta::seconds(i64::from(*seconds));
+            world.server.settle_before(then);
+            world.now = then;
             world.say(|_| format!("{seconds} s pass"));
             laws::remember(world);
             world.housekeeping();
@@ -202,7 +225,10 @@ fn calm(schedule: &mut Schedule) {
         world.say(|_| "--- calm".into());
         world.server.settle();
         world.server.mode = Mode::Up;
-        world.server.clients.iter_mut().for_each(|c| c.disabled = false);
+        // By an admin API, what was switched off is left so as long as it lives.
+        if !world.server.admin {
+            world.server.clients.iter_mut().for_each(|c| c.disabled = false);
+        }
         world.skew = TimeDelta::zero();
         laws::remember(world);
     }
@@ -210,6 +236,7 @@ fn calm(schedule: &mut Schedule) {
         if last {
             let world = &mut *schedule.api.change();
             world.say(|_| "--- everything is deleted".into());
+            world.server.clients.iter_mut().for_each(|c| c.disabled = false);
             for key in world.clients.keys().cloned().collect::<Vec<_>>() {
                 world.delete_client(&key);
             }
@@ -252,7 +279,13 @@ fn judge_cases(seed: u64, cases: u64) {
         ..ProptestConfig::default()
     };
     let mut runner = TestRunner::new(config);
-    let result = runner.run(&(setup(), prop::collection::vec(event(), 0..60)), |(setup, events)| {
+    // Servers that choose the id; those with an admin API; rotations at both.
+    let tried = prop_oneof![
+        5 => (setup(false), prop::collection::vec(event(0), 0..60)),
+        2 => (setup(false), prop::collection::vec(event(40), 0..60)),
+        4 => (setup(true), prop::collection::vec(event(40), 0..60)),
+    ];
+    let result = runner.run(&tried, |(setup, events)| {
         let (broken, _) = play(&setup, &events, false);
         broken.first().map_or(Ok(()), |law| Err(TestCaseError::fail(law.clone())))
     });

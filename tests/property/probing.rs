@@ -2,12 +2,13 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use oauthclient_operator::api::{Acceptance, ProbeRecord};
-use oauthclient_operator::authorization_server::CallError;
 use oauthclient_operator::authorization_server::probe::NoAnswer;
+use oauthclient_operator::authorization_server::{CallError, Deleted};
 use oauthclient_operator::domain::evidence::{self, Way};
 use oauthclient_operator::domain::registration::{
     credential_accepted, deletion_answered, deletion_unanswered, intent_is_due, probe_failed,
 };
+use oauthclient_operator::kubernetes::management_secret::Stored;
 use secrecy::SecretString;
 
 use super::calls::Api;
@@ -77,9 +78,10 @@ pub async fn ask_both(
     api: &Api,
     shared: &Shared,
     work: &Work,
+    stored: Option<&Stored>,
 ) -> Result<(ProbeRecord, ProbeRecord, ProbeRecord), NoAnswer> {
     let known = work.observed.status.acceptance.clone();
-    let credential = work.stored.as_ref().and_then(|s| credential(&work.entry, s));
+    let credential = stored.and_then(|s| credential(&work.entry, s));
     let none = || NoAnswer::not_asked("there is no credential to try".to_owned());
     let (accepted, credential) = known.zip(credential).ok_or_else(none)?;
     let now = api.now();
@@ -96,11 +98,20 @@ pub async fn delete(api: &Api, work: &mut Work) -> Result<(), ApiError> {
         record(api, work).await?;
         work.observed.pass.intent_recorded = asked.is_none();
     }
-    let outcome = api.call("DELETE", |w, fault| w.server.delete(&stored.management, fault)).await;
+    let outcome = api
+        .call("DELETE", |w, fault| {
+            if w.server.admin {
+                let now = w.now;
+                return w.server.admin_delete(&stored.management.client_id, now, fault);
+            }
+            let answer = w.server.delete(&stored.management, fault);
+            answer.map(|status| Deleted { status, was_gone: false, tokens_left: None })
+        })
+        .await;
     let now = api.now();
     let (status, pass) = (&mut work.observed.status, &mut work.observed.pass);
     match outcome {
-        Ok(answer) => deletion_answered(status, pass, answer, false, now),
+        Ok(deleted) => deletion_answered(status, pass, deleted.status, deleted.was_gone, now),
         Err(CallError::Refused(refusal)) => deletion_answered(status, pass, refusal.status, false, now),
         Err(CallError::Foreign { why }) => return failed(api, work, &why).await,
         Err(CallError::Inconclusive { why, may_have_acted, .. }) => {
@@ -109,4 +120,16 @@ pub async fn delete(api: &Api, work: &mut Work) -> Result<(), ApiError> {
         }
     }
     Ok(())
+}
+
+/// Looks the client up by its id.
+pub async fn look_up(api: &Api, work: &mut Work) -> Result<(), ApiError> {
+    let Some(stored) = work.stored.clone() else { return Ok(()) };
+    match api.call("GET", |w, fault| w.server.admin_get(&stored.management.client_id, fault)).await {
+        Ok(found) => {
+            work.observed.pass.found = Some(found);
+            Ok(())
+        }
+        Err(error) => failed(api, work, &error.to_string()).await,
+    }
 }

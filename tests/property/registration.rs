@@ -2,14 +2,16 @@
 
 use chrono::TimeDelta;
 use kube::ResourceExt;
-use oauthclient_operator::api::{Acceptance, ClientRegistration, Phase, PossibleOrphan, TokenEndpointAuthMethod};
+use oauthclient_operator::api::{
+    Acceptance, ClientRegistration, Phase, PossibleOrphan, Retry, TokenEndpointAuthMethod,
+};
 use oauthclient_operator::authorization_server::probe::NoAnswer;
 use oauthclient_operator::domain::backoff;
 use oauthclient_operator::domain::client::is_told;
 use oauthclient_operator::domain::ends::{Circumstances, ClientState, NamespaceState};
 use oauthclient_operator::domain::evidence::{self, Verdict};
 use oauthclient_operator::domain::registration::{
-    Keys, Management, Observed, Pass, Step, credential_accepted, decide, deletion_follows, probe_failed,
+    Management, Observed, Pass, Step, attempt, credential_accepted, decide, deletion_follows, probe_failed,
 };
 use oauthclient_operator::domain::workload::Workload;
 use oauthclient_operator::kubernetes::management_secret::Stored;
@@ -18,7 +20,7 @@ use secrecy::SecretString;
 use super::calls::{Api, Look};
 use super::schedule::{Next, Shared, at};
 use super::world::{ApiError, World};
-use super::{laws, probing, registering};
+use super::{laws, probing, registering, rotating};
 
 /// How long final entries are kept.
 pub const RETENTION: TimeDelta = TimeDelta::days(90);
@@ -39,12 +41,14 @@ pub fn credential(entry: &ClientRegistration, stored: &Stored) -> Option<(String
 }
 
 pub fn management(entry: &ClientRegistration, stored: &Stored) -> Management {
-    Management::Present {
-        client_id: stored.management.client_id.clone(),
-        applied: stored.applied.clone(),
-        granted: stored.grant.clone(),
-        has_credential: credential(entry, stored).is_some(),
-        keys: Keys::default(),
+    stored.in_short(entry, credential(entry, stored).is_some())
+}
+
+impl Work {
+    /// What managing the client takes, from now on in this pass.
+    pub fn holds(&mut self, stored: Stored) {
+        self.observed.management = management(&self.entry, &stored);
+        self.stored = Some(stored);
     }
 }
 
@@ -59,6 +63,7 @@ pub async fn pass(api: Api, shared: Shared, name: String) -> Result<Next, ApiErr
     let mut work = observe(&api, entry).await;
     for _ in 0..20 {
         let now = api.now();
+        work.observed.circumstances.clock_trusted = api.world().clock_trusted();
         let step = decide(&work.observed, RETENTION, now);
         api.change().say(|w| format!("{}: {}", w.called(&name), brief(&step)));
         match step {
@@ -142,7 +147,7 @@ pub async fn record(api: &Api, work: &mut Work) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn write_status(world: &mut World, name: &str, entry: &ClientRegistration) -> Result<ClientRegistration, ApiError> {
+pub fn write_status(world: &mut World, name: &str, entry: &ClientRegistration) -> Result<ClientRegistration, ApiError> {
     let found = world.entries.get(name).ok_or(ApiError::Gone)?;
     if found.metadata.resource_version != entry.metadata.resource_version {
         return Err(ApiError::Conflict);
@@ -177,8 +182,7 @@ async fn act(api: &Api, shared: &Shared, work: &mut Work, step: Step) -> Result<
     let now = api.now();
     match step {
         Step::RecordAttempt => {
-            work.observed.status.phase = Phase::Registering;
-            work.observed.status.attempted_at = Some(now);
+            attempt::begins(&mut work.observed, now);
             record(api, work).await?;
             work.observed.pass.attempt_recorded = true;
         }
@@ -219,7 +223,7 @@ async fn act(api: &Api, shared: &Shared, work: &mut Work, step: Step) -> Result<
             }
         }
         Step::ProbeBefore => {
-            let verdict = match probing::ask_both(api, shared, work).await {
+            let verdict = match probing::ask_both(api, shared, work, work.stored.as_ref()).await {
                 Ok((answer, control, accepted)) => {
                     let verdict = evidence::verdict(&answer, &accepted, &control);
                     match (verdict, work.observed.status.acceptance.clone()) {
@@ -238,7 +242,7 @@ async fn act(api: &Api, shared: &Shared, work: &mut Work, step: Step) -> Result<
             work.observed.pass.before = Some(verdict);
         }
         Step::Delete => probing::delete(api, work).await?,
-        Step::ProbeAfter => match probing::ask_both(api, shared, work).await {
+        Step::ProbeAfter => match probing::ask_both(api, shared, work, work.stored.as_ref()).await {
             Ok((answer, control, _)) => {
                 work.observed.pass.after = Some((answer, control));
             }
@@ -266,16 +270,22 @@ async fn act(api: &Api, shared: &Shared, work: &mut Work, step: Step) -> Result<
             work.observed.status.evidence = found;
             failed(api, work, &why).await?;
         }
-        // Only where the caller chooses the client_id.
-        Step::Prepare | Step::LookUp | Step::RecordUnsettled(..) => unreachable!("{step:?}"),
-        Step::PrepareKey
-        | Step::PutKeys
-        | Step::ProveKey
-        | Step::PromoteKey
-        | Step::RecordKeyRotated
-        | Step::ProveKeyRefused
-        | Step::DropKey
-        | Step::RecordKeyRetired => unreachable!("nobody asks for a rotation here"),
+        Step::Prepare => registering::prepare(api, work).await?,
+        Step::LookUp => probing::look_up(api, work).await?,
+        Step::RecordUnsettled(until, found) => {
+            let s = &mut work.observed.status;
+            s.evidence = Some(found);
+            s.retry = Some(Retry { failures: 0, next_at: until, last_error: "gone, and may come back".into() });
+            record(api, work).await?;
+        }
+        Step::PrepareKey => rotating::prepare(api, work).await?,
+        Step::PutKeys => rotating::put(api, work).await?,
+        Step::ProveKey => rotating::prove(api, shared, work).await?,
+        Step::PromoteKey => rotating::promote(api, work).await?,
+        Step::RecordKeyRotated => rotating::note(api, work, |status| status.rotated_at = Some(now)).await?,
+        Step::ProveKeyRefused => rotating::prove_refused(api, shared, work).await?,
+        Step::DropKey => rotating::drop_previous(api, work).await?,
+        Step::RecordKeyRetired => rotating::note(api, work, |status| status.retired_at = Some(now)).await?,
         Step::Release | Step::Wait { .. } => {}
     }
     Ok(())

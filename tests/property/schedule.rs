@@ -12,7 +12,7 @@ use oauthclient_operator::api::ProbeRecord;
 use super::calls::Api;
 use super::faults::Fault;
 use super::world::{Actor, ApiError, World};
-use super::{client, laws, registration};
+use super::{client, drift, laws, registration};
 
 /// What a process shares between its passes: controls, by way of probing.
 pub type Shared = Rc<RefCell<HashMap<String, ProbeRecord>>>;
@@ -67,6 +67,7 @@ impl Schedule {
         world.woken.clear();
         world.woken.extend(world.clients.keys().cloned().map(Actor::Client));
         world.woken.extend(world.entries.keys().cloned().map(Actor::Entry));
+        world.woken.extend(world.server.admin.then_some(Actor::Server));
     }
 
     /// Passes that take too long are dropped wherever they are, and begun again.
@@ -105,6 +106,7 @@ impl Schedule {
             let mut task: Task = match actor.clone() {
                 Actor::Client(key) => Box::pin(client::pass(api, key)),
                 Actor::Entry(name) => Box::pin(registration::pass(api, self.shared.clone(), name)),
+                Actor::Server => Box::pin(drift::pass(api)),
             };
             // To its first call.
             let _ = task.as_mut().poll(&mut Context::from_waker(Waker::noop()));

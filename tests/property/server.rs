@@ -49,23 +49,43 @@ pub struct Client {
     pub id: String,
     pub entry: String,
     pub secret: String,
+    /// What it may sign assertions with: public and private keys have one name here.
+    pub keys: Vec<String>,
     pub token: String,
     pub scopes: Vec<String>,
     pub exists: bool,
     pub disabled: bool,
+    /// It carries our mark. Without it, it is somebody else's.
+    pub marked: bool,
     /// The answer to its registration was sent.
     pub answered: bool,
     pub deleted_by_us: bool,
-    /// An administrator of the server deleted or disabled it, or a new token or secret was lost with its answer.
+    /// An administrator of the server deleted or disabled it, or a new token or secret was lost with its answer: ever.
     pub meddled: bool,
+    /// Its credential may not work, for such a reason, and we have not brought it back since.
+    pub tampered: bool,
 }
 
 /// What takes effect after its time-out.
 #[derive(Debug, Clone)]
 pub enum Late {
-    Post { entry: String, request: RegistrationRequest },
-    Put { id: String, token: String, scopes: Vec<String> },
-    Delete { id: String, token: String },
+    Post {
+        entry: String,
+        request: RegistrationRequest,
+        keys: Vec<String>,
+    },
+    Put {
+        id: String,
+        token: String,
+        scopes: Vec<String>,
+        keys: Vec<String>,
+    },
+    Delete {
+        id: String,
+        token: String,
+    },
+    /// By an admin API: before this instant.
+    Admin(DateTime<Utc>, super::admin::Request),
 }
 
 #[derive(Debug)]
@@ -77,6 +97,10 @@ pub struct Server {
     pub rotates_token: bool,
     pub rotates_secret: bool,
     pub changes_in_place: bool,
+    /// A client may have more than one key.
+    pub takes_second_key: bool,
+    /// It is managed by an admin API, where the caller chooses the id.
+    pub admin: bool,
     /// Refuses registrations with these scopes: 400.
     pub refuses: Option<String>,
     pub next: u32,
@@ -88,7 +112,7 @@ pub fn refusal(operation: &'static str, status: u16) -> Refusal {
     Refusal { operation, status, error: None, description: None, retry_after: None }
 }
 
-fn unclear(why: &str, may_have_acted: bool) -> CallError {
+pub fn unclear(why: &str, may_have_acted: bool) -> CallError {
     CallError::Inconclusive { why: why.into(), may_have_acted, retry_after: None }
 }
 
@@ -97,7 +121,7 @@ fn no_answer(why: &str, taken: bool, useless: bool) -> NoAnswer {
 }
 
 /// What becomes of a request: it is acted on or not, and the answer comes or not.
-enum Way {
+pub enum Way {
     /// Acted on, answered.
     Through,
     /// Never sent.
@@ -112,8 +136,15 @@ enum Way {
     Refused(u16),
 }
 
+impl Client {
+    /// Whether this credential authenticates it.
+    pub fn accepts(&self, credential: &str) -> bool {
+        self.exists && !self.disabled && (self.secret == credential || self.keys.iter().any(|key| key == credential))
+    }
+}
+
 impl Server {
-    fn way(&mut self, fault: Fault) -> Way {
+    pub fn way(&mut self, fault: Fault) -> Way {
         self.calls += 1;
         match (self.mode, fault) {
             (Mode::Down, _) | (_, Fault::NotSent | Fault::Busy) => Way::NotSent,
@@ -128,24 +159,27 @@ impl Server {
         }
     }
 
-    fn fresh(&mut self, what: &str) -> String {
+    pub fn fresh(&mut self, what: &str) -> String {
         self.next += 1;
         format!("{what}{}", self.next)
     }
 
-    fn make(&mut self, entry: &str, request: &RegistrationRequest, answered: bool) -> usize {
+    fn make(&mut self, entry: &str, request: &RegistrationRequest, keys: &[String], answered: bool) -> usize {
         let (id, secret, token) = (self.fresh("id"), self.fresh("secret"), self.fresh("token"));
         self.clients.push(Client {
             id,
             entry: entry.into(),
             secret,
+            keys: keys.to_vec(),
             token,
             scopes: request.scopes.clone(),
             exists: true,
             disabled: false,
+            marked: true,
             answered,
             deleted_by_us: false,
             meddled: false,
+            tampered: false,
         });
         self.clients.len() - 1
     }
@@ -155,6 +189,7 @@ impl Server {
         &mut self,
         entry: &str,
         request: &RegistrationRequest,
+        keys: &[String],
         fault: Fault,
     ) -> Result<Registered, RegisterError> {
         let unknown = || Err(RegisterError::OutcomeUnknown { why: "no answer to the registration".into() });
@@ -163,7 +198,7 @@ impl Server {
             Way::Refused(status) => return Err(RegisterError::Refused(refusal("register client", status))),
             Way::Hangs => return unknown(),
             Way::Late => {
-                self.late.push(Late::Post { entry: entry.into(), request: request.clone() });
+                self.late.push(Late::Post { entry: entry.into(), request: request.clone(), keys: keys.to_vec() });
                 return unknown();
             }
             Way::Through | Way::Lost => {}
@@ -172,7 +207,7 @@ impl Server {
             return Err(RegisterError::Refused(refusal("register client", 400)));
         }
         let answered = matches!(fault, Fault::None | Fault::GrantsMore);
-        let at = self.make(entry, request, answered);
+        let at = self.make(entry, request, keys, answered);
         if fault == Fault::Unmanageable {
             let client_id = Some(self.clients[at].id.clone());
             return Err(RegisterError::Unmanageable { why: "no registration_access_token".into(), client_id });
@@ -198,18 +233,23 @@ impl Server {
         self.clients.iter_mut().find(|c| c.id == id && c.exists && !c.disabled && c.token == token)
     }
 
-    fn change(&mut self, id: &str, token: &str, scopes: &[String], heard: bool) -> Option<Client> {
+    fn change(&mut self, id: &str, token: &str, scopes: &[String], keys: &[String], heard: bool) -> Option<Client> {
         let (new_token, new_secret) = (self.fresh("token"), self.fresh("secret"));
         let (rotates_token, rotates_secret) = (self.rotates_token, self.rotates_secret);
         let client = self.managed(id, token)?;
         client.scopes = scopes.to_vec();
+        // What an older request takes away is the server's doing.
+        client.tampered |= !heard && client.keys.iter().any(|k| !keys.contains(k));
+        client.keys = keys.to_vec();
         if rotates_token {
             client.token = new_token;
         }
         if rotates_secret {
             client.secret = new_secret;
         }
-        client.meddled |= !heard && (rotates_token || rotates_secret);
+        let lost = !heard && (rotates_token || rotates_secret);
+        client.meddled |= lost;
+        client.tampered |= rotates_secret;
         Some(client.clone())
     }
 
@@ -218,6 +258,7 @@ impl Server {
         &mut self,
         with: &Management,
         request: &RegistrationRequest,
+        keys: &[String],
         fault: Fault,
     ) -> Result<Updated, CallError> {
         let (id, token) = (with.client_id.as_str(), token_of(with));
@@ -227,7 +268,7 @@ impl Server {
             Way::Hangs => return Err(unclear("no answer", true)),
             Way::Late => {
                 let scopes = request.scopes.clone();
-                self.late.push(Late::Put { id: id.into(), token: token.into(), scopes });
+                self.late.push(Late::Put { id: id.into(), token: token.into(), scopes, keys: keys.to_vec() });
                 return Err(unclear("no answer", true));
             }
             Way::Through | Way::Lost => {}
@@ -238,8 +279,11 @@ impl Server {
         if self.refuses.as_ref().is_some_and(|scope| request.scopes.contains(scope)) {
             return Err(CallError::Refused(refusal("update client", 400)));
         }
+        if keys.len() > 1 && !self.takes_second_key {
+            return Err(CallError::Refused(refusal("update client", 400)));
+        }
         let heard = !matches!(fault, Fault::Lost | Fault::WrongBody);
-        let Some(client) = self.change(id, token, &request.scopes, heard) else {
+        let Some(client) = self.change(id, token, &request.scopes, keys, heard) else {
             return Err(CallError::Refused(refusal("update client", 401)));
         };
         if !heard {
@@ -304,12 +348,8 @@ impl Server {
         if self.mode == Mode::ProbesUseless {
             return Err(no_answer("503", true, true));
         }
-        let accepted = credential.is_some_and(|(id, secret)| {
-            let keys = secret.expose_secret() == "key";
-            self.clients
-                .iter()
-                .any(|c| c.id == id && c.exists && !c.disabled && (keys || c.secret == secret.expose_secret()))
-        });
+        let accepted = credential
+            .is_some_and(|(id, secret)| self.clients.iter().any(|c| c.id == id && c.accepts(secret.expose_secret())));
         match (self.probing, method) {
             (Probing::CodeOnly | Probing::Nothing, "Revocation") => answer(200, None),
             (Probing::RevocationRefuses, "Revocation") => answer(401, Some("invalid_client")),
@@ -336,12 +376,13 @@ impl Server {
         let count = late.len();
         for effect in late {
             match effect {
-                Late::Post { entry, request } => {
-                    self.make(&entry, &request, false);
+                Late::Post { entry, request, keys } => {
+                    self.make(&entry, &request, &keys, false);
                 }
-                Late::Put { id, token, scopes } => {
-                    self.change(&id, &token, &scopes, false);
+                Late::Put { id, token, scopes, keys } => {
+                    self.change(&id, &token, &scopes, &keys, false);
                 }
+                Late::Admin(_, request) => self.acts_late(request),
                 Late::Delete { id, token } => {
                     self.remove(&id, &token);
                 }

@@ -27,6 +27,8 @@ pub enum Actor {
     Client(Key),
     /// The registration controller, on this entry.
     Entry(String),
+    /// The server controller, comparing clients.
+    Server,
 }
 
 /// Why a write was not done, or may not have been.
@@ -193,7 +195,8 @@ impl World {
 
     /// What the watches make of a change to the AuthorizationServer.
     pub fn object_changed(&mut self) {
-        let woken: Vec<_> = self.clients.keys().cloned().map(Actor::Client).collect();
+        let mut woken: Vec<_> = self.clients.keys().cloned().map(Actor::Client).collect();
+        woken.extend(self.server.admin.then_some(Actor::Server));
         self.woken.extend(woken);
     }
 

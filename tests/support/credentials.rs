@@ -27,6 +27,8 @@ pub(super) fn decoded(secret: &Value) -> BTreeMap<String, Vec<u8>> {
 pub async fn token(http: &reqwest::Client, secret: &BTreeMap<String, String>) -> Result<String, String> {
     let value = |key: &str| secret.get(key).cloned().unwrap_or_default();
     let mut form = vec![("grant_type", "client_credentials".to_owned()), ("scope", value("scopes"))];
+    // No member of a Secret: what a story adds to ask for one.
+    form.extend(Some(("audience", value("audience"))).filter(|(_, audience)| !audience.is_empty()));
     let mut request = http.post(value("token_endpoint"));
     match value("token_endpoint_auth_method").as_str() {
         "client_secret_basic" => request = request.basic_auth(value("client_id"), Some(value("client_secret"))),
@@ -59,7 +61,8 @@ fn assertion(secret: &BTreeMap<String, String>) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_secs();
     let id = &secret["client_id"];
     let jti = format!("{:x}", rand::random::<u128>());
-    let claims = json!({"iss": id, "sub": id, "aud": secret["issuer"], "jti": jti, "iat": now, "exp": now + 60});
+    let claims =
+        json!({"iss": id, "sub": id, "aud": secret["token_endpoint"], "jti": jti, "iat": now, "exp": now + 60});
     let header = Header { kid: secret.get("key_id").cloned(), ..Header::new(alg) };
     jsonwebtoken::encode(&header, &claims, &key).expect("sign")
 }

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use super::admin::AdminServer;
 use super::{Bed, World, root};
 
 /// Name of the AuthorizationServer that [`Realm::serve`] makes, and of its Secret.
@@ -190,15 +191,86 @@ impl<'a> Realm<'a> {
     }
 }
 
-/// How Keycloak is served for stories: a sweep revokes at once, when it is asked for; a request that a crash cut off may take
-/// effect for some seconds, and the deletion is repeated after it.
-pub fn brisk() -> Value {
-    json!({
-        "orphanSweep": {"every": "0s", "grace": "0s", "action": "Revoke"},
-        "driftCheck": "5s",
-        "revocation": {"settleFor": "5s"},
-        "limits": {"requestsPerSecond": 1000, "burst": 1000, "maxInFlight": 16, "requestTimeout": "30s"},
-    })
+impl AdminServer for Realm<'_> {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn clients(&self) -> Vec<Value> {
+        Realm::clients(self)
+    }
+
+    fn id_member(&self) -> &'static str {
+        "clientId"
+    }
+
+    fn plant_unmarked(&self, id: &str) {
+        self.plant(&json!({"clientId": id, "name": "somebody's", "secret": "theirs", "enabled": true}));
+    }
+
+    fn plant_like(&self, like: &str, id: &str, (installation, entry): (&str, &str)) {
+        let mut client = self.client(like);
+        client.as_object_mut().expect("a client").remove("id");
+        client["clientId"] = json!(id);
+        client["attributes"]["oauthclient.installation"] = json!(installation);
+        client["attributes"]["oauthclient.entry"] = json!(entry);
+        self.plant(&client);
+    }
+
+    fn plant_marked(&self, id: &str, (installation, entry): (&str, &str)) {
+        let attributes = json!({"oauthclient.installation": installation, "oauthclient.entry": entry});
+        self.plant(&json!({"clientId": id, "enabled": true, "secret": "theirs", "attributes": attributes}));
+    }
+
+    fn remove(&self, id: &str) {
+        Realm::remove(self, id);
+    }
+
+    fn scopes(&self, id: &str) -> Vec<String> {
+        let client = self.client(id);
+        let names = |key: &str| client[key].as_array().expect("scopes").clone();
+        let all = names("optionalClientScopes").into_iter().chain(names("defaultClientScopes"));
+        all.map(|s| text(&s)).filter(|s| s != "service_account").collect()
+    }
+
+    fn keys(&self, id: &str) -> Vec<Value> {
+        let keys = text(&self.client(id)["attributes"]["jwks.string"]);
+        serde_json::from_str::<Value>(&keys).expect("JSON")["keys"].as_array().expect("keys").clone()
+    }
+
+    fn widen(&self, id: &str) {
+        self.give_scope(id, "reports.write");
+        self.change(id, |c| {
+            c["fullScopeAllowed"] = json!(true);
+            c["directAccessGrantsEnabled"] = json!(true);
+        });
+    }
+
+    fn is_narrow(&self, id: &str) -> bool {
+        let now = self.client(id);
+        now["fullScopeAllowed"] == false
+            && now["directAccessGrantsEnabled"] == false
+            && AdminServer::scopes(self, id) == ["reports.read"]
+    }
+
+    fn set_key(&self, id: &str, key: &Value) {
+        self.change(id, |c| c["attributes"]["jwks.string"] = json!(json!({"keys": [key]}).to_string()));
+    }
+
+    fn switch(&self, id: &str, on: bool) -> bool {
+        self.change(id, |c| c["enabled"] = json!(on));
+        assert_eq!(self.client(id)["enabled"], on);
+        true
+    }
+
+    fn introspect(&self, token: &str) -> Value {
+        let url = format!("{}/realms/{}/protocol/openid-connect/token/introspect", self.url(), self.get("REALM"));
+        let request = self.http.post(url).basic_auth(self.get("CLIENT_ID"), Some(self.get("CLIENT_SECRET")));
+        self.runtime.block_on(async {
+            let answer = request.form(&[("token", token)]).send().await.expect("ask Keycloak");
+            answer.json().await.expect("JSON")
+        })
+    }
 }
 
 fn text(value: &Value) -> String {

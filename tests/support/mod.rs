@@ -2,10 +2,12 @@
 //! that lies.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod admin;
 pub mod audit;
 mod bed;
 pub mod credentials;
 pub mod fate;
+pub mod hydra;
 pub mod keycloak;
 pub mod leaks;
 pub mod operator;

@@ -3,11 +3,13 @@
 
 use serde_json::{Value, json};
 
-use crate::support::keycloak::{NAME, Realm, brisk};
+use crate::stories::clients;
+use crate::stories::sweeping::{is, plant, sweeping};
+use crate::support::admin::{AdminServer, brisk};
+use crate::support::keycloak::{NAME, Realm};
 use crate::support::operator::{INSTALLATION, Installation};
 use crate::support::process::Running;
 use crate::support::{Bed, World};
-use crate::{as_they_are, clients, is, plant, sweeping};
 
 const SECOND: Installation = Installation { namespace: "second-system", account: "second-operator" };
 /// Surveys that each has made while all clients were there.
@@ -22,7 +24,7 @@ struct Side<'a> {
 
 pub fn neighbours(bed: &Bed, first: &World, realm: &Realm) {
     let settings = relentless();
-    sweeping(first, &settings["orphanSweep"]);
+    sweeping(first, realm, &settings["orphanSweep"]);
     let one = bed.ready_operator(&[("OPERATOR_WATCH_NAMESPACES", &first.namespace)]);
     install_a_second_one(bed);
     let two = bed.ready_operator_of(SECOND, &[("OPERATOR_WATCH_NAMESPACES", "second")]);
@@ -33,7 +35,7 @@ pub fn neighbours(bed: &Bed, first: &World, realm: &Realm) {
     realm.serve(&third, realm.url(), &settings);
 
     let side = |world, operator, installation| {
-        let ids = clients(world, &["a", "b", "c"]);
+        let ids = clients(world, realm, &["a", "b", "c"]);
         Side { world, operator, installation, ids }
     };
     let mut sides = [
@@ -45,9 +47,9 @@ pub fn neighbours(bed: &Bed, first: &World, realm: &Realm) {
         assert!(s.ids.iter().all(|id| id.starts_with(&format!("oac-{}-", s.installation))), "{:?}", s.ids);
     }
     let all: Vec<String> = sides.iter().flat_map(|s| s.ids.clone()).collect();
-    let before = as_they_are(realm, &all);
+    let before = realm.as_they_are(&all);
     until_surveyed(&sides);
-    assert_eq!(as_they_are(realm, &all), before, "nobody touches what is there");
+    assert_eq!(realm.as_they_are(&all), before, "nobody touches what is there");
     assert_eq!(realm.clients().len(), 9);
 
     // They do sweep: what is unclaimed goes, each one's by itself.
@@ -68,7 +70,7 @@ pub fn neighbours(bed: &Bed, first: &World, realm: &Realm) {
     let there = realm.client_ids();
     assert!(there.len() == left.len() && !gone.iter().any(|id| there.contains(id)), "{there:?}");
     let kept: Vec<Value> = before.into_iter().filter(|c| left.iter().any(|id| c["clientId"] == *id)).collect();
-    assert_eq!(as_they_are(realm, &left), kept);
+    assert_eq!(realm.as_they_are(&left), kept);
     for s in &sides {
         assert!(is(&s.operator, "oauthclient_swept_clients_total", &[], 1), "nothing else was swept");
     }

@@ -2,15 +2,18 @@
 
 use serde_json::Value;
 
+use crate::SERVER;
+use crate::stories::clients;
+use crate::stories::sweeping::{ask, is_done, survey, sweep};
 use crate::support::World;
+use crate::support::admin::AdminServer;
 use crate::support::keycloak::Realm;
 use crate::support::process::Running;
-use crate::{SERVER, as_they_are, ask, clients, is_done, survey, sweep};
 
 pub fn small_role(w: &World, realm: &Realm, _: &Running) {
-    let ids = clients(w, &["seen", "doomed"]);
-    sweep(w);
-    let (before, surveyed, entry) = (as_they_are(realm, &ids), survey(w), w.entry("seen"));
+    let ids = clients(w, realm, &["seen", "doomed"]);
+    sweep(w, realm);
+    let (before, surveyed, entry) = (realm.as_they_are(&ids), survey(w, realm), w.entry("seen"));
     realm.set_role("manage-clients", false);
     realm.set_role("query-clients", true);
     // Its token holds the old role for a minute.
@@ -18,21 +21,21 @@ pub fn small_role(w: &World, realm: &Realm, _: &Running) {
     assert!(message.contains("cannot see its own client") && message.contains("manage-clients"), "{message}");
     w.kubectl(&["delete", "oauthclient/doomed", "--wait=false"]);
     w.until("the deletion fails", || w.entry("doomed")["status"]["retry"]["lastError"].is_string());
-    ask(w);
+    ask(w, realm);
     w.until("the sweep is under way", || {
         w.get(SERVER)["metadata"]["annotations"]["oauthclient.dev/sweep"] == "under-way"
     });
     assert_eq!(w.entry("doomed")["status"]["evidence"], Value::Null, "nothing proves that it is gone");
-    assert_eq!(survey(w), surveyed, "an empty list is no survey");
+    assert_eq!(survey(w, realm), surveyed, "an empty list is no survey");
     assert_eq!(w.entry("seen"), entry, "nor is anything missing");
-    assert_eq!(as_they_are(realm, &ids), before);
-    assert!(!is_done(w), "what was asked for is owed");
+    assert_eq!(realm.as_they_are(&ids), before);
+    assert!(!is_done(w, realm), "what was asked for is owed");
 
     realm.set_role("manage-clients", true);
     realm.set_role("query-clients", false);
     w.wait(SERVER, "condition=Ready");
-    w.until("the sweep is done", || is_done(w));
-    assert_ne!(survey(w)["at"], surveyed["at"]);
+    w.until("the sweep is done", || is_done(w, realm));
+    assert_ne!(survey(w, realm)["at"], surveyed["at"]);
     w.wait_gone("oauthclient/doomed");
     assert_eq!(w.entry("doomed")["status"]["evidence"]["level"], "Proven");
     assert_eq!(realm.client_ids(), ids[..1]);

@@ -91,6 +91,7 @@ async fn what_a_registration_with_everything_asks_for() {
     let metadata = ClientMetadata {
         grant_types: vec!["authorization_code".into(), "refresh_token".into()],
         redirect_uris: vec!["https://app.example/cb".into()],
+        audiences: vec![],
         token_endpoint_auth_method: "private_key_jwt".into(),
         token_endpoint_auth_signing_alg: Some("ES256".into()),
         jwks: Some(jwks.clone()),

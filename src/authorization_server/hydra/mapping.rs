@@ -56,6 +56,10 @@ pub(super) fn check(operation: &'static str, metadata: &ClientMetadata) -> Resul
     } else if metadata.scopes.is_empty() {
         // It would be given the server's default scopes.
         "no scope is asked for".to_owned()
+    } else if let Some(other) = metadata.audiences.iter().find(|audience| !is_exact(audience)) {
+        format!(
+            "the audience {other} would allow others than itself; it must be a word such as reports, or a URL such as https://api.corp.example/reports without user information, query, fragment and percent signs"
+        )
     } else {
         return Ok(());
     };
@@ -66,6 +70,20 @@ pub(super) fn check(operation: &'static str, metadata: &ClientMetadata) -> Resul
         description: text::clean(&what, &[]),
         retry_after: None,
     })
+}
+
+/// Whether Hydra takes an audience for no more than itself and what is below its path. It compares the scheme, the host
+/// and the path of what is parsed as a URL: `urn:a` would allow every other URN, and a query is not looked at. One that
+/// cannot be parsed would have every token with an audience refused.
+fn is_exact(audience: &str) -> bool {
+    let plain = |text: &str, more: &str| {
+        text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
+    };
+    match audience.split_once("://") {
+        Some((_, rest)) => plain(rest, "-._~/:!$&'()*+,;=") && url::Url::parse(audience).is_ok(),
+        None => plain(audience, "-._~/"),
+    }
 }
 
 /// What a client shall be, whole: what a PUT leaves out is wiped, the mark included.
@@ -92,7 +110,7 @@ pub(super) fn wanted(client_id: &str, metadata: &ClientMetadata, secret: Option<
     put("response_types", json!(metadata.response_types()));
     put("redirect_uris", json!(metadata.redirect_uris));
     put("scope", metadata.scopes.join(" ").into());
-    put("audience", json!([]));
+    put("audience", json!(metadata.audiences));
     put("token_endpoint_auth_method", metadata.token_endpoint_auth_method.clone().into());
     if let Some(alg) = metadata.signing_alg() {
         put("token_endpoint_auth_signing_alg", alg.into());
@@ -157,6 +175,7 @@ impl Client<'_> {
             scopes: Some(self.0.get("scope").and_then(scopes).unwrap_or_default()),
             grant_types: Some(self.list("grant_types")),
             redirect_uris: Some(self.list("redirect_uris")),
+            audiences: Some(self.list("audience")),
             token_endpoint_auth_method: self.text("token_endpoint_auth_method").map(str::to_owned),
             key_thumbprints: Some(keys.filter_map(thumbprint).collect()),
             enabled: None,
@@ -166,7 +185,7 @@ impl Client<'_> {
 
     fn extras(&self) -> Vec<String> {
         let mut extras = Vec::new();
-        for name in ["audience", "allowed_cors_origins", "request_uris"] {
+        for name in ["allowed_cors_origins", "request_uris"] {
             extras.extend(self.list(name).iter().map(|value| format!("{name} {value}")));
         }
         for name in ["skip_consent", "skip_logout_consent"] {

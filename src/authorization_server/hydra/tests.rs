@@ -174,6 +174,13 @@ async fn without_an_installation_nothing_is_ours() {
 #[case::keys_of_two_kinds(ClientMetadata { token_endpoint_auth_method: "private_key_jwt".into(),
     jwks: Some(json!({ "keys": [{ "kty": "RSA" }, { "kty": "EC", "crv": "P-256" }] })), ..metadata() }, "same algorithm")]
 #[case::no_scope(ClientMetadata { scopes: vec![], ..metadata() }, "no scope")]
+#[case::any_urn(ClientMetadata { audiences: vec!["urn:corp:reports".into()], ..metadata() }, "the audience urn:corp:reports would allow others")]
+#[case::any_query(ClientMetadata { audiences: vec!["reports".into(), "https://api/?a".into()], ..metadata() }, "audience https://api/?a")]
+#[case::any_fragment(ClientMetadata { audiences: vec!["https://api/#a".into()], ..metadata() }, "the audience")]
+#[case::with_user(ClientMetadata { audiences: vec!["https://u@api/".into()], ..metadata() }, "the audience")]
+#[case::unescaped(ClientMetadata { audiences: vec!["https://api/%zz".into()], ..metadata() }, "the audience")]
+#[case::no_host(ClientMetadata { audiences: vec!["https:///reports".into()], ..metadata() }, "the audience")]
+#[case::any_path(ClientMetadata { audiences: vec!["/".into()], ..metadata() }, "the audience")]
 #[case::public_machine(ClientMetadata { token_endpoint_auth_method: "none".into(), ..metadata() }, "anybody")]
 #[tokio::test]
 async fn what_hydra_takes_and_cannot_do_is_refused_before_anything_is_sent(
@@ -229,6 +236,28 @@ async fn an_update_sends_everything() {
     insta::assert_yaml_snapshot!(shown(&script.done()[1]));
     assert_eq!(updated.granted.scopes, Some(vec!["reports.read".into()]), "not the answer's");
     assert!(updated.client_secret.is_none());
+}
+
+#[tokio::test]
+async fn audiences_are_sent_and_read() {
+    let audiences = vec!["https://api.corp.example/reports".to_owned(), "billing".to_owned()];
+    let asked = ClientMetadata { audiences: audiences.clone(), ..metadata() };
+    let stored = || found_with(|c| c["audience"] = json!(audiences));
+    let script = Script::start([
+        (CREATE, misleading(201)),
+        (GET, stored()),
+        (GET, found()),
+        (PUT, misleading(200)),
+        (GET, stored()),
+    ])
+    .await;
+    let backend = backend(&script);
+    let registered = backend.register(&asked, Some(&chosen())).await.unwrap();
+    let updated = backend.update(&managed(), &asked, Some(&SECRET.into())).await.unwrap();
+    let sent = script.done();
+    assert_eq!((&sent[0].json()["audience"], &sent[3].json()["audience"]), (&json!(audiences), &json!(audiences)));
+    assert_eq!(registered.granted.audiences.as_ref(), Some(&audiences));
+    assert_eq!((updated.granted.audiences, updated.granted.extras), (Some(audiences), vec![]));
 }
 
 #[tokio::test]

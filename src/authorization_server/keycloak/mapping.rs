@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::super::jwks::thumbprint;
+use super::super::outcome::no_audiences;
 use super::super::{ClientMetadata, Granted, Mark, Refusal, text};
 use super::admin::Representation;
 
@@ -46,6 +47,7 @@ const NARROW: [(&str, &str); 11] = [
 ///
 /// A refusal as a server would answer it.
 pub(super) fn check(operation: &'static str, metadata: &ClientMetadata) -> Result<(), Refusal> {
+    no_audiences(operation, metadata)?;
     let refuse = |what: String| Err(refusal(operation, "invalid_client_metadata", &what));
     for grant in &metadata.grant_types {
         match grant.as_str() {
@@ -205,6 +207,11 @@ impl Client<'_> {
         self.text("clientId")
     }
 
+    /// Whether somebody switched it off.
+    pub(super) fn is_switched_off(&self) -> bool {
+        self.0.get("enabled") == Some(&Value::Bool(false))
+    }
+
     /// The installation in its mark.
     pub(super) fn installation(&self) -> Option<&str> {
         self.attribute(INSTALLATION)
@@ -296,6 +303,7 @@ impl Client<'_> {
             scopes: Some(scopes),
             grant_types: Some(self.grant_types()),
             redirect_uris: Some(self.list("redirectUris")),
+            audiences: None,
             token_endpoint_auth_method: Some(self.method()),
             key_thumbprints: Some(self.key_thumbprints()),
             enabled: Some(self.is("enabled")),

@@ -402,7 +402,7 @@ async fn an_update_that_fails_half_way_says_so() {
 }
 
 #[tokio::test]
-async fn an_update_puts_back_a_renamed_and_switched_off_client() {
+async fn an_update_puts_back_a_renamed_client() {
     let script = Script::start([
         (TOKEN.into(), token()),
         (at("GET", ""), found_with(|c| c["clientId"] = "renamed".into())),
@@ -418,6 +418,20 @@ async fn an_update_puts_back_a_renamed_and_switched_off_client() {
     backend.update(&managed(), &metadata(), Some(&SECRET.into())).await.unwrap();
     let sent = body(&script, 4);
     assert_eq!((&sent["clientId"], &sent["enabled"]), (&json!(ID), &json!(true)));
+}
+
+#[tokio::test]
+async fn an_update_leaves_a_client_switched_off() {
+    let script = Script::start([
+        (TOKEN.into(), token()),
+        (SCOPES.into(), scopes()),
+        (at("GET", ""), found_with(|c| c["enabled"] = false.into())),
+        (at("PUT", ""), Reply::empty(204)),
+        (at("GET", ""), found_with(|c| c["enabled"] = false.into())),
+    ])
+    .await;
+    backend(&script).update(&managed(), &metadata(), Some(&SECRET.into())).await.unwrap();
+    assert_eq!(body(&script, 3)["enabled"], false, "an edit by a tenant releases no administrator's brake");
 }
 
 #[rstest]

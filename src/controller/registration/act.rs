@@ -5,7 +5,7 @@ use super::say::{audit, failed, orphan};
 use super::{probe, record, register, revoke, rotate, say, update};
 use crate::api::{End, Phase, Retry};
 use crate::controller::{Context, Error, faults};
-use crate::domain::registration::{Step, deletion_follows};
+use crate::domain::registration::{Step, attempt, deletion_follows};
 
 /// Does one step.
 pub async fn act(ctx: &Context, work: &mut Work, step: Step) -> Result<(), Error> {
@@ -13,11 +13,7 @@ pub async fn act(ctx: &Context, work: &mut Work, step: Step) -> Result<(), Error
     match step {
         Step::Prepare => register::prepare(ctx, work).await?,
         Step::RecordAttempt => {
-            if work.observed.status.attempted_at.is_some() {
-                work.observed.status.settles_at = register::settles_at(work, now);
-            }
-            work.observed.status.phase = Phase::Registering;
-            work.observed.status.attempted_at = Some(now);
+            attempt::begins(&mut work.observed, now);
             faults::point("before-attempt");
             record::status(ctx, work, now).await?;
             work.observed.pass.attempt_recorded = true;
@@ -87,7 +83,12 @@ pub async fn act(ctx: &Context, work: &mut Work, step: Step) -> Result<(), Error
             faults::point("before-final");
             record::status(ctx, work, now).await?;
             faults::point("after-final");
-            audit(work, if phase == Phase::Revoked { "revoked" } else { "cancelled" });
+            let action = match phase {
+                Phase::Revoked => "revoked",
+                Phase::Rejected => "refused",
+                _ => "cancelled",
+            };
+            audit(work, action);
             ctx.metrics.revoked(&work.entry, now);
         }
         Step::RecordUnsettled(until, found) => {

@@ -8,7 +8,7 @@ use crate::api::{ClientRegistration, OAuthClient};
 use crate::controller::{Context, proof};
 use crate::domain::client::is_told;
 use crate::domain::ends::{Circumstances, ClientState, NamespaceState};
-use crate::domain::registration::{Keys, Management, Observed, Pass};
+use crate::domain::registration::{Management, Observed, Pass};
 use crate::domain::workload::Workload;
 use crate::kubernetes::look::{Look, look};
 use crate::kubernetes::management_secret::{self, Stored};
@@ -94,22 +94,7 @@ pub async fn observe(ctx: &Context, entry: ClientRegistration) -> Work {
 
 /// What a decision needs to know of management material.
 fn management(entry: &ClientRegistration, stored: &Stored) -> Management {
-    Management::Present {
-        client_id: stored.management.client_id.clone(),
-        // Where the credential is stored before the server hears of it, what the server took is in the entry.
-        applied: if stored.applied.is_empty() {
-            entry.state().applied.unwrap_or_default()
-        } else {
-            stored.applied.clone()
-        },
-        granted: stored.grant.clone(),
-        has_credential: proof::credential(&entry.spec, stored).is_some(),
-        keys: Keys {
-            next: stored.rotating.next.is_some(),
-            previous: stored.rotating.previous.is_some(),
-            brought_by: stored.rotating.brought_by,
-        },
-    }
+    stored.in_short(entry, proof::credential(&entry.spec, stored).is_some())
 }
 
 /// A namespace's state and labels.

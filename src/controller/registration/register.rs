@@ -1,10 +1,7 @@
 //! Registering, and storing what comes back before anything else happens.
 
-use std::time::Duration;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, Utc};
 
 use super::observe::Work;
 use super::say::{audit, failed, orphan, said};
@@ -13,6 +10,7 @@ use crate::api::{Phase, Rejection, SigningAlg, TokenEndpointAuthMethod};
 use crate::authorization_server::keys::{self, ClientKey};
 use crate::authorization_server::{Backend, Chosen, Management, RegisterError, Registered};
 use crate::controller::{Context, Error, doing, faults};
+use crate::domain::registration::attempt::{self, Follows, Outcome};
 use crate::domain::request::{self, Grant};
 use crate::kubernetes::management_secret::{self, Rotating, Stored};
 
@@ -39,7 +37,7 @@ pub(super) async fn prepare(ctx: &Context, work: &mut Work) -> Result<(), Error>
     };
     let (client_id, key) = match prepared.await {
         Ok(both) => both,
-        Err(why) => return not_registered(ctx, work, &why, None).await,
+        Err(why) => return not_registered(ctx, work, not_asked(why)).await,
     };
     let by_secret = matches!(
         request.token_endpoint_auth_method,
@@ -76,7 +74,7 @@ pub(super) async fn register(ctx: &Context, work: &mut Work) -> Result<(), Error
     };
     let (backend, key) = match prepared.await {
         Ok(both) => both,
-        Err(why) => return not_registered(ctx, work, &why, None).await,
+        Err(why) => return not_registered(ctx, work, not_asked(why)).await,
     };
     let metadata = server::metadata(work, key.as_ref().map(ClientKey::public_jwks));
     let chosen = ready.as_ref().map(|stored| Chosen {
@@ -101,61 +99,56 @@ pub(super) async fn register(ctx: &Context, work: &mut Work) -> Result<(), Error
             }
             None => store(ctx, work, &*backend, registered, key).await,
         },
-        Err(RegisterError::NoEffect { why, retry_after }) => not_registered(ctx, work, &why, retry_after).await,
-        Err(RegisterError::Refused(refusal)) if matches!(refusal.status, 300..=399 | 401 | 403 | 404 | 405 | 429) => {
-            // The request may be fine: the operator's credential or the endpoint is not.
-            let hint = match (refusal.status, chooses_id) {
-                (401 | 403, false) => ". Check the AuthorizationServer's initialAccessToken",
-                (401 | 403, true) => ". Check the operator's credential for this AuthorizationServer, and its rights",
-                _ => "",
-            };
-            let why = format!("{refusal}{}{hint}", said(refusal.description.as_deref()));
-            not_registered(ctx, work, &why, refusal.retry_after).await
-        }
-        Err(RegisterError::Refused(refusal)) => {
-            let message = format!("{refusal}{}", said(refusal.description.as_deref()));
-            rejected(ctx, work, refusal.status, message).await
-        }
-        Err(RegisterError::Foreign { why }) => rejected(ctx, work, 409, why).await,
-        Err(RegisterError::OutcomeUnknown { why }) if chooses_id => {
-            work.observed.status.settles_at = settles_at(work, ctx.clock.now());
-            failed(ctx, work, &why, None).await
-        }
-        Err(RegisterError::OutcomeUnknown { why }) => orphan(ctx, work, why, false).await,
-        Err(RegisterError::Unmanageable { why, client_id }) => {
-            work.observed.status.client_id = client_id;
-            orphan(ctx, work, why, true).await
-        }
+        Err(error) => not_registered(ctx, work, error).await,
     }
 }
 
-/// Until when a request sent now may take effect.
-pub(super) fn settles_at(work: &Work, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    work.observed.spec.server.settle_for.delta().map(|span| now + span)
+/// No client came of it: puts on record what follows from that.
+async fn not_registered(ctx: &Context, work: &mut Work, error: RegisterError) -> Result<(), Error> {
+    let chooses_id = work.observed.spec.server.backend.chooses_id();
+    let (outcome, mut why, after) = match error {
+        RegisterError::NoEffect { why, retry_after } => (Outcome::NoEffect, why, retry_after),
+        RegisterError::Refused(refusal) => {
+            let why = format!("{refusal}{}", said(refusal.description.as_deref()));
+            (Outcome::Refused(refusal.status), why, refusal.retry_after)
+        }
+        RegisterError::OutcomeUnknown { why } => (Outcome::Unknown, why, None),
+        RegisterError::Unmanageable { why, client_id } => {
+            work.observed.status.client_id = client_id;
+            (Outcome::Unmanageable, why, None)
+        }
+        RegisterError::Foreign { why } => (Outcome::Foreign, why, None),
+    };
+    match attempt::failed(&mut work.observed, outcome, ctx.clock.now()) {
+        Follows::Again => {
+            why += match (outcome, chooses_id) {
+                (Outcome::Refused(401 | 403), false) => ". Check the AuthorizationServer's initialAccessToken",
+                (Outcome::Refused(401 | 403), true) => {
+                    ". Check the operator's credential for this AuthorizationServer, and its rights"
+                }
+                _ => "",
+            };
+            failed(ctx, work, &why, after).await
+        }
+        Follows::Rejected(status) => rejected(ctx, work, status, why).await,
+        Follows::PossibleOrphan { unmanageable } => orphan(ctx, work, why, unmanageable).await,
+    }
 }
 
-/// The server said no, and will again: there is no client.
+/// The server said no, and will again.
 async fn rejected(ctx: &Context, work: &mut Work, status: u16, message: String) -> Result<(), Error> {
     let now = ctx.clock.now();
-    let s = &mut work.observed.status;
-    s.phase = Phase::Rejected;
-    s.rejection = Some(Rejection { status, message });
-    s.retry = None;
+    work.observed.status.rejection = Some(Rejection { status, message });
     record::status(ctx, work, now).await?;
-    audit(work, "refused");
+    if work.observed.status.phase == Phase::Rejected {
+        audit(work, "refused");
+    }
     Ok(())
 }
 
-/// The server was certainly not reached, or did nothing: the attempt is off the record.
-async fn not_registered(ctx: &Context, work: &mut Work, why: &str, after: Option<Duration>) -> Result<(), Error> {
-    let s = &mut work.observed.status;
-    // An earlier request, whose outcome is not known, stays on record.
-    if s.settles_at.is_none() {
-        s.attempted_at = None;
-        s.phase = Phase::Pending;
-    }
-    work.observed.pass.attempt_recorded = false;
-    failed(ctx, work, why, after).await
+/// The server was not asked.
+fn not_asked(why: String) -> RegisterError {
+    RegisterError::NoEffect { why, retry_after: None }
 }
 
 /// Stores what managing the client takes, before anything else happens.

@@ -3,15 +3,12 @@
 use super::observe::Work;
 use super::say::{audit, failed, said};
 use super::{keep, probe, record, register, update};
-use crate::api::{Acceptance, KeyRotationStatus, SigningAlg};
+use crate::api::{Acceptance, SigningAlg};
 use crate::authorization_server::CallError;
 use crate::controller::{Context, Error, doing, faults};
 use crate::domain::evidence::{self, Verdict};
-use crate::domain::registration::{credential_accepted, retires_previous};
-use crate::kubernetes::management_secret::{Rotating, Stored};
-
-/// So many failures in a row, and a second registration has to do.
-const MOST_FAILURES: u32 = 3;
+use crate::domain::registration::{credential_accepted, gives_up, note_rotation};
+use crate::kubernetes::management_secret::Stored;
 
 /// Makes the key to come, and stores it before the server hears of it.
 pub(super) async fn prepare(ctx: &Context, work: &mut Work) -> Result<(), Error> {
@@ -21,16 +18,14 @@ pub(super) async fn prepare(ctx: &Context, work: &mut Work) -> Result<(), Error>
         Ok(key) => key,
         Err(why) => return failed(ctx, work, &why, None).await,
     };
-    let rotating = Rotating { next: Some(key.private_key_pem), ..stored.rotating };
     faults::point("before-next-key");
-    keep(ctx, work, Stored { rotating, ..stored }).await?;
+    keep(ctx, work, stored.with_next(Some(key.private_key_pem))).await?;
     faults::point("after-next-key");
     Ok(())
 }
 
 /// Has the server know just the keys that the client is to have.
 pub(super) async fn put(ctx: &Context, work: &mut Work) -> Result<(), Error> {
-    let retires = retires_previous(&work.observed, ctx.clock.now());
     match update::put(ctx, work).await? {
         Ok(()) => {
             work.observed.pass.keys_put = true;
@@ -45,10 +40,10 @@ pub(super) async fn put(ctx: &Context, work: &mut Work) -> Result<(), Error> {
                 _ => (true, String::new()),
             };
             let why = format!("give the client its keys: {error}{description}");
-            if retires || passing && failures(work) < MOST_FAILURES {
-                failed(ctx, work, &why, None).await
-            } else {
+            if gives_up(&work.observed, passing, ctx.clock.now()) {
                 refused(ctx, work, why).await
+            } else {
+                failed(ctx, work, &why, None).await
             }
         }
     }
@@ -64,7 +59,7 @@ pub(super) async fn prove(ctx: &Context, work: &mut Work) -> Result<(), Error> {
                 work.observed.pass.next_accepted = true;
                 Ok(())
             }
-            _ if failures(work) >= MOST_FAILURES => {
+            _ if gives_up(&work.observed, true, ctx.clock.now()) => {
                 refused(ctx, work, format!("the server took a second key, and does not accept it ({})", answer.status))
                     .await
             }
@@ -81,8 +76,7 @@ pub(super) async fn prove(ctx: &Context, work: &mut Work) -> Result<(), Error> {
 pub(super) async fn promote(ctx: &Context, work: &mut Work) -> Result<(), Error> {
     let Some(stored) = work.stored.clone() else { return Ok(()) };
     let Some(asked) = &work.observed.spec.key_rotation else { return Ok(()) };
-    let rotating = Rotating { next: None, previous: stored.private_key.clone(), brought_by: Some(asked.begun_at) };
-    let promoted = Stored { private_key: stored.rotating.next.clone(), rotating, ..stored };
+    let promoted = stored.promoted(asked.begun_at);
     faults::point("before-promote");
     keep(ctx, work, promoted).await?;
     faults::point("after-promote");
@@ -92,7 +86,7 @@ pub(super) async fn promote(ctx: &Context, work: &mut Work) -> Result<(), Error>
 /// Puts on record that the client has another key.
 pub(super) async fn rotated(ctx: &Context, work: &mut Work) -> Result<(), Error> {
     let now = ctx.clock.now();
-    of(work, |status| status.rotated_at = Some(now));
+    note_rotation(&mut work.observed, |status| status.rotated_at = Some(now));
     record::status(ctx, work, now).await?;
     audit(work, "key-rotated");
     Ok(())
@@ -100,10 +94,18 @@ pub(super) async fn rotated(ctx: &Context, work: &mut Work) -> Result<(), Error>
 
 /// Shows that the key before is refused.
 pub(super) async fn prove_refused(ctx: &Context, work: &mut Work) -> Result<(), Error> {
-    let Some(previous) = work.stored.as_ref().and_then(|s| s.rotating.previous.clone()) else { return Ok(()) };
+    let keys = work.stored.as_ref().and_then(|s| s.rotating.previous.clone().zip(s.private_key.clone()));
+    let Some((previous, present)) = keys else { return Ok(()) };
     match probe::ask_with_key(ctx, work, &previous, "try the key that was rotated away").await {
         Ok((answer, control, accepted)) => {
-            if evidence::refuses_key(&answer, &accepted.answer, &control) {
+            let mut refused = evidence::refuses_key(&answer, &accepted.answer, &control);
+            if !refused && evidence::is_about_the_request(&answer) {
+                match probe::ask_with_key(ctx, work, &present, "try the key beside it").await {
+                    Ok((beside, _, _)) => refused = evidence::refuses_key_beside(&answer, &accepted.answer, &beside),
+                    Err(none) => return failed(ctx, work, &none.why, None).await,
+                }
+            }
+            if refused {
                 work.observed.pass.previous_refused = true;
                 return Ok(());
             }
@@ -119,9 +121,8 @@ pub(super) async fn prove_refused(ctx: &Context, work: &mut Work) -> Result<(), 
 /// Forgets the key before.
 pub(super) async fn drop_previous(ctx: &Context, work: &mut Work) -> Result<(), Error> {
     let Some(stored) = work.stored.clone() else { return Ok(()) };
-    let rotating = Rotating { previous: None, ..stored.rotating };
     faults::point("before-drop-key");
-    keep(ctx, work, Stored { rotating, ..stored }).await?;
+    keep(ctx, work, stored.without_previous()).await?;
     faults::point("after-drop-key");
     Ok(())
 }
@@ -129,7 +130,7 @@ pub(super) async fn drop_previous(ctx: &Context, work: &mut Work) -> Result<(), 
 /// Puts on record that the key before is gone.
 pub(super) async fn retired(ctx: &Context, work: &mut Work) -> Result<(), Error> {
     let now = ctx.clock.now();
-    of(work, |status| status.retired_at = Some(now));
+    note_rotation(&mut work.observed, |status| status.retired_at = Some(now));
     record::status(ctx, work, now).await?;
     audit(work, "key-retired");
     Ok(())
@@ -138,24 +139,9 @@ pub(super) async fn retired(ctx: &Context, work: &mut Work) -> Result<(), Error>
 /// The server takes no second key: the one to come is forgotten, and a second registration has to do.
 async fn refused(ctx: &Context, work: &mut Work, why: String) -> Result<(), Error> {
     let Some(stored) = work.stored.clone() else { return Ok(()) };
-    let rotating = Rotating { next: None, ..stored.rotating };
-    keep(ctx, work, Stored { rotating, ..stored }).await?;
-    of(work, |status| status.refused = Some(why));
+    keep(ctx, work, stored.with_next(None)).await?;
+    note_rotation(&mut work.observed, |status| status.refused = Some(why));
     record::status(ctx, work, ctx.clock.now()).await
-}
-
-/// Changes what is said of the rotation that is asked for.
-fn of(work: &mut Work, change: impl FnOnce(&mut KeyRotationStatus)) {
-    let Some(begun_at) = work.observed.spec.key_rotation.as_ref().map(|asked| asked.begun_at) else { return };
-    let known = work.observed.status.key_rotation.take().filter(|s| s.begun_at == begun_at);
-    let mut status = known.unwrap_or(KeyRotationStatus { begun_at, rotated_at: None, retired_at: None, refused: None });
-    change(&mut status);
-    work.observed.status.key_rotation = Some(status);
-    work.observed.status.retry = None;
-}
-
-fn failures(work: &Work) -> u32 {
-    work.observed.status.retry.as_ref().map_or(0, |r| r.failures)
 }
 
 async fn keep(ctx: &Context, work: &mut Work, stored: Stored) -> Result<(), Error> {

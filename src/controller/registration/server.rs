@@ -34,6 +34,7 @@ pub(super) fn metadata(work: &Work, jwks: Option<serde_json::Value>) -> ClientMe
         scopes: r.scopes.clone(),
         grant_types: r.grant_types.clone(),
         redirect_uris: r.redirect_uris.clone(),
+        audiences: r.audiences.clone(),
         token_endpoint_auth_method: r.token_endpoint_auth_method.as_str().into(),
         token_endpoint_auth_signing_alg: r.signing_alg.map(|a| a.as_str().into()),
         jwks: jwks.or_else(|| r.jwks.as_ref().and_then(|j| serde_json::to_value(j).ok())),

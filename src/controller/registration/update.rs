@@ -4,11 +4,12 @@ use super::observe::Work;
 use super::say::{audit, failed, said};
 use super::{keep, record, server};
 use crate::api::FailedChange;
+use crate::authorization_server::keys::ClientKey;
 use crate::authorization_server::{CallError, ClientMetadata, Updated};
 use crate::controller::{Context, Error, doing, faults};
 use crate::domain::registration::retires_previous;
 use crate::domain::request;
-use crate::kubernetes::management_secret::{self, Stored};
+use crate::kubernetes::management_secret::Stored;
 
 /// Replaces the client's metadata (RFC 7592 section 2.2); whatever fails leaves it as it was.
 pub(super) async fn update(ctx: &Context, work: &mut Work) -> Result<(), Error> {
@@ -64,20 +65,14 @@ pub(super) async fn put(ctx: &Context, work: &mut Work) -> Result<Result<(), Cal
 }
 
 fn metadata(ctx: &Context, work: &Work, stored: &Stored) -> ClientMetadata {
-    let (previous, next) = stored.other_keys();
-    let previous = previous.filter(|_| !retires_previous(&work.observed, ctx.clock.now()));
-    let keys: Vec<_> = [stored.key(), next, previous].into_iter().flatten().map(|key| key.public_jwk).collect();
+    let retires = retires_previous(&work.observed, ctx.clock.now());
+    let keys = stored.keys_at_server(retires).filter_map(|pem| ClientKey::from_pem(pem).ok());
+    let keys: Vec<_> = keys.map(|key| key.public_jwk).collect();
     server::metadata(work, (!keys.is_empty()).then(|| serde_json::json!({ "keys": keys })))
 }
 
 async fn took(ctx: &Context, work: &mut Work, stored: Stored, updated: Updated) -> Result<(), Error> {
-    let stored = Stored {
-        management: updated.management,
-        client_secret: updated.client_secret.or(stored.client_secret),
-        applied: request::hash(&work.observed.spec.request),
-        grant: management_secret::grant(&updated.granted, &work.observed.spec.request),
-        ..stored
-    };
+    let stored = stored.changed(updated, &work.observed.spec.request);
     // An admin API manages all clients by one credential: nothing has changed that would have to be stored.
     if stored.management.registration.is_some() {
         keep::changed(ctx, &work.observed.name, &stored)

@@ -3,13 +3,14 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::refusal::{refusal, refuse};
+use super::rotation;
 use super::serving::server_changed;
 use super::status::{base, finish};
 use super::{Decision, LOOK_AGAIN, Observed, Step, at, create, ending, in_line, only, ours_is_there, wait};
 use crate::api::{ClientRegistration, EndReason, OAuthClientStatus, Phase};
 use crate::domain::conditions::{Say, say};
 use crate::domain::ends::NamespaceState;
-use crate::domain::lifetime;
+use crate::domain::{lifetime, request};
 
 /// The entry that tells why an object has no client: the one that ended last. `None` while the newest is on its way.
 pub(super) fn last_to_end(o: &Observed, now: DateTime<Utc>) -> Option<&ClientRegistration> {
@@ -24,7 +25,11 @@ pub(super) fn last_to_end(o: &Observed, now: DateTime<Utc>) -> Option<&ClientReg
         // An end that is still to come was dated by a clock that was wrong: it is the last of nothing.
         (at <= now).then_some(at)
     };
-    o.entries.iter().filter(|e| ending(o, e, now)).max_by_key(|e| (over_at(e), e.spec.attempt))
+    // One that another took the place of tells nothing, whenever it went.
+    let tells = |e: &ClientRegistration| {
+        e.spec.attempt == newest.spec.attempt || e.state().end.is_none_or(|end| end.reason != EndReason::Replaced)
+    };
+    o.entries.iter().filter(|e| ending(o, e, now)).max_by_key(|e| (tells(e), over_at(e), e.spec.attempt))
 }
 
 /// Another entry whose client is not gone yet.
@@ -38,6 +43,9 @@ pub(super) fn ended(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
     // Also in a terminating namespace: a pod that hangs keeps everything else in it from being deleted.
     if ours_is_there(o) {
         return only(Step::DeleteSecret);
+    }
+    if let Some(step) = rotation::cut_short(o, now) {
+        return only(step);
     }
     if let Some(open) = open(o, entry) {
         return not_final(o, open, now);
@@ -142,7 +150,8 @@ fn deserves_another(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
         return false;
     }
     if state.rejection.is_some() {
-        return edited;
+        // An edit that came while the request was under way was not in it.
+        return edited || entry.spec.request != request::of(&o.client.spec);
     }
     match state.end.map(|e| e.reason) {
         // One that somebody deleted at the server is made anew where the object still deserves it.
@@ -153,8 +162,8 @@ fn deserves_another(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
             | EndReason::PolicyViolation
             | EndReason::Denied,
         ) => true,
-        // Refused before the server was called.
-        Some(EndReason::Replaced) => state.phase == Phase::Cancelled,
+        // Refused before it was registered.
+        Some(EndReason::Replaced) => state.phase == Phase::Cancelled || state.registered_at.is_none(),
         Some(EndReason::RegistrationDeleted | EndReason::GrantedTooMuch) => edited,
         Some(EndReason::EvidenceUnobtainable) => edited || server_changed(o, entry),
         _ => false,

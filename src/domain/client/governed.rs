@@ -166,7 +166,6 @@ fn of<'a>(o: &'a Observed, request: &'a RegistrationRequest) -> Asked<'a> {
         server: "",
         owner: &spec.owner,
         request,
-        audiences: &spec.audiences,
         requesters: requesters(o),
         workload: None,
         rotated_every: spec.rotation.as_ref().and_then(|r| r.every.as_ref()?.get()),

@@ -205,7 +205,8 @@ pub fn decide(o: &Observed, now: DateTime<Utc>) -> Decision {
         return decision;
     }
     // The newest entry that serves: registered, and no end in sight.
-    let serving = o.entries.iter().rev().find(|e| e.state().phase == Phase::Registered && !ending(o, e, now));
+    let serves = |e: &&ClientRegistration| e.state().phase == Phase::Registered && !ending(o, e, now);
+    let serving = o.entries.iter().rev().find(|e| serves(e) && !rotation::is_outlived(o, e));
     if serving.is_none()
         && let Some(entry) = ended::last_to_end(o, now)
     {

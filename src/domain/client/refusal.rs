@@ -76,10 +76,12 @@ pub(super) fn refusal(o: &Observed, serving: Option<&ClientRegistration>, now: D
             ),
         );
     }
-    if !spec.audiences.is_empty() {
+    if !spec.audiences.is_empty() && !server.spec.backend.restricts_audiences() {
         return refused(
             "AudiencesUnsupported",
-            format!("audiences cannot be restricted at AuthorizationServer {server_name}; remove spec.audiences"),
+            format!(
+                "audiences cannot be restricted at AuthorizationServer {server_name}: only backend.hydra can; remove spec.audiences"
+            ),
         );
     }
     if spec.jwks.is_some() && server.spec.revocation.least_evidence == Some(EvidenceLevel::Proven) {
@@ -226,12 +228,16 @@ pub(super) fn refuse(
         finish(o, &mut status, if ready { "Ready" } else { "Refused" }, refusal.message, said, now);
         return Decision { step: Step::Wait, status: Some(status), requeue_at };
     }
-    if let Some(begun) =
-        o.entries.last().filter(|e| goes_on(e) && e.state().attempted_at.is_none() && !refusal.waiting && !refusal.ends)
-    {
+    // Where the caller chooses the id, also one whose request had no answer can be taken back.
+    let can_be_taken_back = |e: &&ClientRegistration| {
+        let state = e.state();
+        state.attempted_at.is_none() || e.spec.server.backend.chooses_id() && state.registered_at.is_none()
+    };
+    let begun = o.entries.last().filter(|e| goes_on(e) && can_be_taken_back(e));
+    if let Some(begun) = begun.filter(|_| !refusal.waiting && !refusal.ends) {
         // The registration controller knows nothing of what stands against it.
         let name = begun.metadata.name.clone().unwrap_or_default();
-        let why = "it was refused before the server was called".to_owned();
+        let why = "it was refused before it was registered".to_owned();
         let step = Step::EndEntry { name, reason: EndReason::Replaced, why };
         return Decision { step, status: None, requeue_at: None };
     }

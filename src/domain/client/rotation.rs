@@ -93,7 +93,8 @@ pub(super) fn begin(entry: &ClientRegistration, why: &RotationOf, now: DateTime<
 pub(super) fn key_published(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Option<Step> {
     entry.spec.key_rotation.as_ref().filter(|r| r.retires_at.is_none())?;
     let done = became_of(entry).filter(|s| s.rotated_at.is_some())?;
-    let shown = o.secret == Published::UpToDate && done.retired_at.is_none();
+    // An overlap that is counted by a clock that is wrong would end at any time.
+    let shown = o.secret == Published::UpToDate && done.retired_at.is_none() && o.clock_trusted;
     shown.then(|| Step::RetireKey { name: name(entry), at: (now + overlap(o)).trunc_subsecs(0) })
 }
 
@@ -131,6 +132,24 @@ pub(super) fn may_try_again(refused: &ClientRegistration, now: DateTime<Utc>) ->
     refused.spec.rotation.is_some() && refused.state().attempted_at.is_some_and(|t| now >= t + TRY_AGAIN)
 }
 
+/// Whether an entry was rotated away, and an administrator deleted the one that came after it: that was the client, and
+/// what goes on for the overlap is not published again.
+pub(super) fn is_outlived(o: &Observed, entry: &ClientRegistration) -> bool {
+    let deleted = |e: &ClientRegistration| {
+        e.metadata.deletion_timestamp.is_some()
+            || e.state().end.is_some_and(|end| end.reason == EndReason::RegistrationDeleted)
+    };
+    entry.spec.retires_at.is_some()
+        && o.entries.last().is_some_and(|e| e.spec.attempt > entry.spec.attempt && deleted(e))
+}
+
+/// An entry that goes on for an overlap, with nothing left to overlap with.
+pub(super) fn cut_short(o: &Observed, now: DateTime<Utc>) -> Option<Step> {
+    let goes = |e: &&ClientRegistration| goes_on(e) && e.spec.retires_at.is_some_and(|at| at > now);
+    let old = o.entries.iter().find(goes).filter(|_| o.clock_trusted)?;
+    Some(Step::RetireEntry { name: name(old), at: now.trunc_subsecs(0) })
+}
+
 /// What becomes of an entry whose successor serves. After a rotation it goes on for the overlap; one that may do other
 /// things than its successor does not.
 pub(super) fn out(
@@ -143,6 +162,8 @@ pub(super) fn out(
     let rotated = successor.spec.rotation.is_some() && old.spec.request == successor.spec.request;
     match (rotated, old.spec.retires_at) {
         (true, Some(_)) => None,
+        // The overlap would be counted by a clock that is wrong.
+        (true, None) if overlap > TimeDelta::zero() && !o.clock_trusted => None,
         (true, None) if overlap > TimeDelta::zero() => {
             Some(Step::RetireEntry { name: name(old), at: (now + overlap).trunc_subsecs(0) })
         }

@@ -169,7 +169,8 @@ fn replacement(o: &Observed, newer: Option<&ClientRegistration>, replace: bool, 
     let refused = |message| Change::Trouble(Trouble::Refused("ChangeRefused", message));
     let Some(newer) = newer else { return anew(None) };
     let state = newer.state();
-    if let Some(rejection) = state.rejection.filter(|_| in_line(o, newer) && !rotation::may_try_again(newer, now)) {
+    let same = in_line(o, newer) && newer.spec.request == request::of(&o.client.spec);
+    if let Some(rejection) = state.rejection.filter(|_| same && !rotation::may_try_again(newer, now)) {
         return refused(format!("{}; the client goes on as it was", rejection.message));
     }
     if let Some(orphan) = state.possible_orphan {

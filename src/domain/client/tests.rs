@@ -146,6 +146,12 @@ fn edited(o: &mut Observed) {
     o.client.metadata.generation = Some(2);
 }
 
+fn with_audiences(o: &mut Observed) {
+    let backend = json!({"hydra": {"adminUrl": "https://hydra-admin.corp.example"}});
+    o.server.as_mut().unwrap().spec.backend = serde_json::from_value(backend).unwrap();
+    o.client.spec.audiences = vec!["https://api.corp.example".into()];
+}
+
 fn condition(d: &Decision, type_: &str) -> Option<(String, String)> {
     let status = d.status.as_ref()?;
     status.conditions.iter().find(|c| c.type_ == type_).map(|c| (c.status.clone(), c.reason.clone()))
@@ -249,6 +255,8 @@ fn what_stands_against_it_ends_no_client_that_runs(
 #[case::secret_lost("publish e1", ready, |o: &mut Observed| o.secret = Published::Absent)]
 #[case::secret_altered("publish e1", ready, |o: &mut Observed| o.secret = Published::Outdated)]
 #[case::scopes("update e1", ready, |o: &mut Observed| o.client.spec.scopes = vec!["b".into()])]
+#[case::audiences_where_they_can_be_restricted("create 1", observed, with_audiences)]
+#[case::other_audiences("update e1", ready, with_audiences)]
 #[case::longer("update e1", ready, |o: &mut Observed| {
     o.client.spec.lifetime.expires_at = Some(now() + TimeDelta::hours(9));
 })]
@@ -358,6 +366,42 @@ fn a_refused_change_is_said_and_the_client_stays_ready() {
     assert_eq!(condition(&d, "Ready").unwrap().0, "True");
     assert_eq!(condition(&d, "Stalled").unwrap().1, "ChangeRefused");
     assert!(d.status.unwrap().message.unwrap().contains("no such scope"));
+}
+
+#[test]
+fn one_that_was_replaced_does_not_tell_why_there_is_none() {
+    let mut o = revoked(EndReason::Replaced);
+    let mut newer = revoked(EndReason::GoneAtServer).entries.remove(0);
+    (newer.metadata.name, newer.spec.attempt) = (Some("e2".into()), 2);
+    newer.status.as_mut().unwrap().end.as_mut().unwrap().at = now() - TimeDelta::minutes(4);
+    o.entries.push(newer);
+    o.client.status.as_mut().unwrap().attempts = Some(2);
+    assert_eq!(brief(&decide(&o, now()).step), "create 3", "its overlap was over after that");
+}
+
+#[test]
+fn what_was_begun_where_the_caller_chooses_the_id_is_taken_back_when_refused() {
+    let mut o = observed();
+    o.client.status = Some(OAuthClientStatus { attempts: Some(1), ..OAuthClientStatus::default() });
+    o.entries = vec![entry(&o, 1, Phase::Registering)];
+    o.server.as_mut().unwrap().spec.allowed_namespaces.names = vec!["other".into()];
+    assert_eq!(decide(&o, now()).step, Step::Wait, "else it is a possible orphan, which nothing can end");
+    let hydra: crate::api::Backend = serde_json::from_value(json!({"hydra": {"adminUrl": "https://a"}})).unwrap();
+    o.entries[0].spec.server.backend = hydra;
+    assert!(matches!(decide(&o, now()).step, Step::EndEntry { .. }));
+}
+
+#[test]
+fn an_edit_that_came_while_its_registration_was_refused_is_tried() {
+    let mut o = ready();
+    rejected(&mut o);
+    o.secret = Published::Absent;
+    assert_eq!(brief(&decide(&o, now()).step), "Wait");
+    o.entries[0].spec.request.scopes = vec!["before".into()];
+    assert_eq!(brief(&decide(&o, now()).step), "create 2", "the entry knows the edit, and did not ask for it");
+    let mut o = replacing(rejected);
+    o.entries[1].spec.request.scopes = vec!["before".into()];
+    assert_eq!(brief(&decide(&o, now()).step), "create 3");
 }
 
 #[test]

@@ -44,6 +44,7 @@ fn as_asked() -> Present {
             scopes: Some(vec!["reports.read".into()]),
             grant_types: Some(vec!["client_credentials".into()]),
             redirect_uris: Some(vec![]),
+            audiences: Some(vec![]),
             token_endpoint_auth_method: Some("client_secret_basic".into()),
         },
         ..Present::default()
@@ -71,6 +72,8 @@ fn with(change: impl FnOnce(&mut Present)) -> Present {
     "it has besides grant types implicit; lacks grant types client_credentials")]
 #[case::redirects(with(|c| c.grant.redirect_uris = Some(vec!["https://evil.example".into()])), DriftKind::Changed,
     "it has besides redirect URIs https://evil.example")]
+#[case::audiences(with(|c| c.grant.audiences = Some(vec!["https://evil.example".into()])), DriftKind::Changed,
+    "it has besides audiences https://evil.example")]
 #[case::method(with(|c| c.grant.token_endpoint_auth_method = Some("none".into())), DriftKind::Changed,
     "it authenticates by client_secret_basic no more, but by none")]
 #[case::extras(with(|c| c.extras = vec!["fullScopeAllowed".into()]), DriftKind::Changed, "it has besides fullScopeAllowed")]

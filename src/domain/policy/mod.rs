@@ -29,8 +29,6 @@ pub struct Asked<'a> {
     pub owner: &'a Owner,
     /// What is to be registered.
     pub request: &'a RegistrationRequest,
-    /// Audiences.
-    pub audiences: &'a [String],
     /// Everyone who asked for it.
     pub requesters: Vec<&'a str>,
     /// What it ends with.
@@ -102,7 +100,7 @@ fn objections(asked: &Asked<'_>, policy: &ClientPolicy) -> Vec<String> {
     }
     found.extend(outside("scope", &request.scopes, "scopes", &allow.scopes));
     found.extend(outside("grant type", &request.grant_types, "grantTypes", &allow.grant_types));
-    found.extend(outside("audience", asked.audiences, "audiences", &allow.audiences));
+    found.extend(outside("audience", &request.audiences, "audiences", &allow.audiences));
     if !allow.token_endpoint_auth_methods.contains(&request.token_endpoint_auth_method) {
         let methods: Vec<String> = allow.token_endpoint_auth_methods.iter().map(|m| m.as_str().to_owned()).collect();
         let method = request.token_endpoint_auth_method.as_str();

@@ -90,7 +90,6 @@ fn asked<'a>(
         server: &spec.authorization_server_ref.name,
         owner: &spec.owner,
         request,
-        audiences: &spec.audiences,
         requesters: Vec::new(),
         workload: spec.workload_ref.as_ref(),
         rotated_every: spec.rotation.as_ref().and_then(|r| r.every.as_ref()?.get()),

@@ -5,6 +5,10 @@
 use chrono::{DateTime, Utc};
 
 use super::{Keys, Management, Observed, Step};
+use crate::api::KeyRotationStatus;
+
+/// So many failures in a row, and a second registration has to do.
+const MOST_FAILURES: u32 = 3;
 
 /// The next step of a rotation, where there is one to make.
 pub(super) fn rotate(o: &Observed, now: DateTime<Utc>) -> Option<Step> {
@@ -52,6 +56,23 @@ pub fn retires_previous(o: &Observed, now: DateTime<Utc>) -> bool {
         Some(_) => overlap_is_over(o, now),
         None => keys.previous && keys.brought_by != Some(wanted.begun_at),
     }
+}
+
+/// Whether a rotation is given up that the server does not go along with, so that a second registration has to do.
+/// `passing`: the trouble may pass by itself. Taking the key before away is never given up.
+pub fn gives_up(o: &Observed, passing: bool, now: DateTime<Utc>) -> bool {
+    let failures = o.status.retry.as_ref().map_or(0, |r| r.failures);
+    !retires_previous(o, now) && (!passing || failures >= MOST_FAILURES)
+}
+
+/// Puts on record what became of the rotation that is asked for.
+pub fn note_rotation(o: &mut Observed, change: impl FnOnce(&mut KeyRotationStatus)) {
+    let Some(begun_at) = o.spec.key_rotation.as_ref().map(|asked| asked.begun_at) else { return };
+    let known = o.status.key_rotation.take().filter(|s| s.begun_at == begun_at);
+    let mut status = known.unwrap_or(KeyRotationStatus { begun_at, rotated_at: None, retired_at: None, refused: None });
+    change(&mut status);
+    o.status.key_rotation = Some(status);
+    o.status.retry = None;
 }
 
 fn overlap_is_over(o: &Observed, now: DateTime<Utc>) -> bool {

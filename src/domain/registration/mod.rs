@@ -1,11 +1,12 @@
 //! What to do next for a ledger entry. One step at a time: a later step needs what an earlier one returned.
 
+pub mod attempt;
 mod key_rotation;
 mod revoke;
 #[cfg(test)]
 mod tests;
 
-pub use key_rotation::retires_previous;
+pub use key_rotation::{gives_up, note_rotation, retires_previous};
 pub use revoke::{
     credential_accepted, deletion_answered, deletion_follows, deletion_unanswered, intent_is_due, probe_failed,
 };
@@ -265,6 +266,7 @@ fn live(o: &Observed, now: DateTime<Utc>) -> Step {
     }
     match &o.management {
         Management::Unknown => at_expiry,
+        Management::Present { .. } if s.rejection.is_some() => revoke::refused_after_doubt(o, now),
         // The same id again, whatever became of an earlier request: it is the same client.
         Management::Absent if o.spec.server.backend.chooses_id() => {
             if may_register(o) {

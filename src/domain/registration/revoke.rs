@@ -21,6 +21,7 @@ pub(super) fn revoke(o: &Observed, now: DateTime<Utc>) -> Step {
         Management::Absent => {
             return match s.attempted_at {
                 // What it stood for may live.
+                None if was_put_back(o) && o.spec.server.backend.chooses_id() => Step::Prepare,
                 None if was_put_back(o) => Step::RecordPossibleOrphan,
                 None => Step::RecordFinal(Phase::Cancelled, None),
                 // The end came between putting the attempt on record and asking: nothing was asked.
@@ -38,28 +39,31 @@ pub(super) fn revoke(o: &Observed, now: DateTime<Utc>) -> Step {
         Management::Present { has_credential, .. } => *has_credential,
     };
     let deletion = s.deletion.clone().unwrap_or_default();
-    let settles_at = settles_at(o);
-    if o.spec.server.backend.chooses_id() && s.registered_at.is_none() && s.acceptance.is_none() && !deletion.is_taken()
-    {
-        let asked = s.attempted_at.is_some() && !(o.pass.attempt_recorded && s.settles_at.is_none());
+    // Also what a refusal had deleted already: nobody ever got its credential.
+    let open = !deletion.is_taken() || s.rejection.is_some();
+    if o.spec.server.backend.chooses_id() && s.registered_at.is_none() && s.acceptance.is_none() && open {
+        // Also in this very pass, where the answer is what ends it.
+        let answered = matches!(&o.management, Management::Present { applied, .. } if !applied.is_empty());
+        let asked = s.attempted_at.is_some() && (answered || !o.pass.attempt_recorded || s.settles_at.is_some());
         match o.pass.found {
             // Nothing was asked for yet.
             _ if !asked && !was_put_back(o) => return Step::RecordFinal(Phase::Cancelled, None),
             None => return Step::LookUp,
             Some(Found::Ours) => {}
             Some(Found::Gone | Found::Foreign) => {
-                return match settles_at.filter(|t| *t > now) {
+                return match unsettled(o, now) {
                     Some(t) => Step::Wait { until: Some(t) },
                     None => Step::RecordFinal(Phase::Cancelled, None),
                 };
             }
         }
     }
-    if let (Some(settled), Some(found)) = (settles_at, &s.evidence)
+    if settles_at(o).is_some()
+        && let Some(found) = &s.evidence
         && found.level >= least(o)
         && deletion.is_taken()
     {
-        return again(o, settled, found.clone(), has_credential, now);
+        return again(o, found.clone(), has_credential, now);
     }
     // An admin API can be asked again where it did not come to an end.
     let once_more = o.spec.server.backend.chooses_id() && s.retry.is_some();
@@ -83,7 +87,7 @@ pub(super) fn revoke(o: &Observed, now: DateTime<Utc>) -> Step {
         same_server: o.pass.same_server.unwrap_or_default(),
     };
     match evidence::weigh(&grounds) {
-        Ok(found) if found.level >= least(o) => match settles_at.filter(|t| *t > now) {
+        Ok(found) if found.level >= least(o) => match unsettled(o, now) {
             Some(t) => Step::RecordUnsettled(t, found),
             None => Step::RecordFinal(Phase::Revoked, Some(found)),
         },
@@ -126,12 +130,36 @@ fn settles_at(o: &Observed) -> Option<DateTime<Utc>> {
     s.settles_at.max(unanswered.map(|t| t + span))
 }
 
+/// When to look again, while a registration request without an answer may still take effect. By a clock that is wrong
+/// that is never over.
+fn unsettled(o: &Observed, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let until = settles_at(o)?;
+    if o.circumstances.clock_trusted { Some(until).filter(|t| *t > now) } else { Some(now + LOOK_AGAIN) }
+}
+
+/// The server refuses a registration after an earlier request to it had no answer: what that one may have made goes, then
+/// the refusal is all there is.
+pub(super) fn refused_after_doubt(o: &Observed, now: DateTime<Utc>) -> Step {
+    let deleted = o.status.deletion.as_ref().is_some_and(|d| d.is_taken());
+    match o.pass.found {
+        None => Step::LookUp,
+        Some(Found::Ours) if !o.pass.deleted => Step::Delete,
+        Some(Found::Ours) if !deleted => {
+            Step::RecordDebt("an earlier request made the client, and the server refuses to delete it".into(), None)
+        }
+        Some(_) => match unsettled(o, now) {
+            Some(t) => Step::Wait { until: Some(t) },
+            None => Step::RecordFinal(Phase::Rejected, None),
+        },
+    }
+}
+
 /// The client is gone, and a late registration request can have brought it back: once that is past, delete and look
 /// again.
-fn again(o: &Observed, settled: DateTime<Utc>, found: Evidence, has_credential: bool, now: DateTime<Utc>) -> Step {
+fn again(o: &Observed, found: Evidence, has_credential: bool, now: DateTime<Utc>) -> Step {
     let before = o.status.acceptance.is_some() && has_credential;
-    if now < settled {
-        Step::Wait { until: Some(settled) }
+    if let Some(until) = unsettled(o, now) {
+        Step::Wait { until: Some(until) }
     } else if !o.pass.deleted {
         Step::Delete
     } else if before && o.pass.after.is_none() {

@@ -9,6 +9,7 @@ use crate::api::{Acceptance, Deletion, FailedChange, PossibleOrphan, Retry};
 use crate::domain::ends::Circumstances;
 use crate::domain::workload::Workload;
 
+mod chosen_id;
 mod key_rotation;
 
 fn now() -> DateTime<Utc> {

@@ -29,6 +29,7 @@ pub fn all(s: &Server) {
         registering::openid,
         registering::owner,
         registering::lifetime,
+        registering::audiences,
         marks::foreign,
         marks::list,
         proof::separates,
@@ -65,6 +66,7 @@ fn exactly(granted: &Granted, asked: &ClientMetadata) {
     same(&granted.scopes, &asked.scopes);
     same(&granted.grant_types, &asked.grant_types);
     same(&granted.redirect_uris, &asked.redirect_uris);
+    same(&granted.audiences, &asked.audiences);
     assert_eq!(granted.token_endpoint_auth_method.as_ref(), Some(&asked.token_endpoint_auth_method));
     assert!(granted.enabled != Some(false) && granted.extras.is_empty(), "{granted:?}");
 }

@@ -10,7 +10,7 @@ use oauthclient_operator::domain::evidence::Verdict;
 
 use super::exactly;
 use crate::results::{
-    KEEPS_OWNER, METHODS, NEEDS_CREDENTIAL, OPENID, REGISTERS, Results, TOKEN_LIFETIME, UNKNOWN_SCOPE,
+    AUDIENCES, KEEPS_OWNER, METHODS, NEEDS_CREDENTIAL, OPENID, REGISTERS, Results, TOKEN_LIFETIME, UNKNOWN_SCOPE,
 };
 use crate::server::{READ, Server, WRITE};
 
@@ -150,4 +150,28 @@ pub fn lifetime(s: &Server, r: &mut Results) {
     assert_eq!(kept, s.abilities().token_lifetime, "{token:?}");
     s.delete(&client.management).expect("it goes");
     r.put(TOKEN_LIFETIME, kept, if kept { "what was asked" } else { "the server's own" });
+}
+
+pub fn audiences(s: &Server, r: &mut Results) {
+    let [one, another] = ["https://api.corp.example/reports", "https://api.corp.example/billing"];
+    let asked = ClientMetadata { audiences: vec![one.into()], ..s.wanted() };
+    if !s.abilities().restricts_audiences {
+        let refused = s.register(&asked, s.choose(&asked).as_ref()).expect_err("nothing is left out without a word");
+        assert!(matches!(refused, RegisterError::Refused(_)), "{refused:?}");
+        assert!(s.administrator.named(&asked.client_name).is_empty());
+        return r.no(AUDIENCES, "the operator refuses `spec.audiences`");
+    }
+    let mut client = s.client_of(asked, None);
+    exactly(&client.registered.granted, &client.asked);
+    let token = s.token_for(&client.credential, READ, one).expect("a token for what was asked");
+    assert_eq!(s.administrator.audiences(&token), [one]);
+    s.token_for(&client.credential, READ, another).expect_err("a token for another");
+    let below = s.token_for(&client.credential, READ, &format!("{one}/2026")).is_ok();
+    let changed = ClientMetadata { audiences: vec![another.into()], ..client.asked.clone() };
+    exactly(&s.change(&mut client, changed).granted, &client.asked);
+    s.token_for(&client.credential, READ, another).expect("a token after the change");
+    s.token_for(&client.credential, READ, one).expect_err("and none for what was asked before");
+    s.delete(&client.management).expect("it goes");
+    let below = if below { ", and what is below its path" } else { "" };
+    r.yes(AUDIENCES, format!("those that were asked for{below}; others are refused"));
 }

@@ -3,7 +3,7 @@
 use oauthclient_operator::authorization_server::ClientMetadata;
 use oauthclient_operator::authorization_server::keys::{ClientKey, SigningAlg};
 use oauthclient_operator::authorization_server::probe::Credential;
-use oauthclient_operator::domain::evidence::Verdict;
+use oauthclient_operator::domain::evidence::{self, Verdict};
 use secrecy::SecretString;
 
 use crate::consumer::Consumer;
@@ -48,7 +48,12 @@ pub fn second_key(s: &Server, r: &mut Results) {
         let only = ClientMetadata { jwks: Some(second.public_jwks()), ..client.asked.clone() };
         s.change(&mut client, only);
         consumer.goes_on();
-        assert_ne!(s.probe(&client.credential).status, 200, "{alg:?}: the first key is refused");
+        let (old, new) = (s.probe(&client.credential), s.probe(&with_second));
+        assert_ne!(old.status, 200, "{alg:?}: the first key is refused");
+        // As the operator finds it out; a server may have words of its own for a key that it does not know.
+        let control = s.probe(&client.credential.never_existed());
+        let refused = evidence::refuses_key(&old, &new, &control) || evidence::refuses_key_beside(&old, &new, &new);
+        assert!(refused, "{alg:?}: {old:?}");
         assert!(s.token(&client.credential, READ).is_err());
         consumer.was_never_refused();
         assert_ne!(first.key_id, second.key_id);

@@ -92,6 +92,9 @@ fn published_then_retired() {
     assert_eq!(brief(&decide(&o, now()).step), "publish e2");
     o.secret = Published::UpToDate;
     let at = now() + TimeDelta::minutes(10);
+    o.clock_trusted = false;
+    assert_eq!(decide(&o, now()).step, Step::Wait, "no overlap is counted by a clock that is wrong");
+    o.clock_trusted = true;
     assert_eq!(decide(&o, now()).step, Step::RetireEntry { name: "e1".into(), at });
     o.entries[0].spec.retires_at = Some(at);
     let d = decide(&o, now());
@@ -170,6 +173,9 @@ fn the_overlap_begins_when_the_new_key_is_published() {
     assert!(matches!(decide(&o, now()).step, Step::PublishSecret { .. }));
     o.secret = Published::UpToDate;
     let at = now() + TimeDelta::minutes(10);
+    o.clock_trusted = false;
+    assert_eq!(decide(&o, now()).step, Step::Wait, "no overlap is counted by a clock that is wrong");
+    o.clock_trusted = true;
     assert!(matches!(decide(&o, now()).step, Step::RetireKey { at: t, .. } if t == at));
     o.entries[0].spec.key_rotation.as_mut().unwrap().retires_at = Some(at);
     let d = decide(&o, now());
@@ -188,4 +194,20 @@ fn where_no_second_key_is_taken_a_second_registration_has_to_do() {
         panic!("{:?}", decide(&o, now()).step)
     };
     assert_eq!(rotation.reason, RotationReason::Scheduled);
+}
+
+#[test]
+fn what_was_rotated_away_does_not_outlive_an_entry_that_was_deleted() {
+    let mut o = rotating(Phase::Revoked);
+    o.entries[0].spec.retires_at = Some(now() + TimeDelta::minutes(10));
+    state(&mut o).end = Some(End {
+        reason: EndReason::RegistrationDeleted,
+        message: "deleted".into(),
+        at: now() - TimeDelta::minutes(1),
+    });
+    assert_eq!(decide(&o, now()).step, Step::DeleteSecret, "it is not published again");
+    o.secret = Published::Absent;
+    assert_eq!(decide(&o, now()).step, Step::RetireEntry { name: "e1".into(), at: now() });
+    o.entries[0].spec.retires_at = Some(now());
+    assert_eq!(decide(&o, now()).step, Step::Wait);
 }

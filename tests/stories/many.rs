@@ -6,32 +6,32 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::World;
-use crate::support::keycloak::{NAME, Realm};
+use crate::support::admin::AdminServer;
 
-/// For one client: a busy machine and Keycloak take their time.
+/// For one client: a busy machine and the server take their time.
 const EACH: Duration = Duration::from_secs(5);
 
-pub fn many(w: &World, realm: &Realm) {
+pub fn many(w: &World, server: &dyn AdminServer) {
     let count: usize = std::env::var("MANY_CLIENTS").ok().and_then(|n| n.parse().ok()).unwrap_or(110);
     let patience = EACH * u32::try_from(count).expect("a count");
-    let before = realm.client_ids();
+    let before = server.client_ids();
     let names: Vec<String> = (0..count).map(|n| format!("many-{n}")).collect();
     let began = Instant::now();
-    w.clients(&names, &json!({"authorizationServerRef": {"name": NAME}}));
+    w.clients(&names, &json!({"authorizationServerRef": {"name": server.name()}}));
     w.until_after(patience, "all are Ready", || {
         let all = w.read(&format!("/apis/oauthclient.dev/v1alpha1/namespaces/{}/oauthclients", w.namespace));
         let all = all.expect("the clients")["items"].as_array().expect("a list").clone();
         all.len() == count && all.iter().all(|c| c["status"]["state"] == "Ready")
     });
     let ready = began.elapsed();
-    w.kubectl(&["annotate", "authorizationserver", NAME, "oauthclient.dev/sweep=now", "--overwrite"]);
+    w.kubectl(&["annotate", "authorizationserver", server.name(), "oauthclient.dev/sweep=now", "--overwrite"]);
     w.until_after(patience, "a survey has seen every page", || {
-        w.get(&format!("authorizationserver/{NAME}"))["status"]["survey"]["clients"] == count
+        w.get(&server.object())["status"]["survey"]["clients"] == count
     });
-    eprintln!("keycloak: {count} clients are Ready after {} s, and are deleted at once", ready.as_secs());
+    eprintln!("{}: {count} clients are Ready after {} s, and are deleted at once", server.name(), ready.as_secs());
     let began = Instant::now();
     w.kubectl(&["delete", "oauthclients", "--all", "--wait=false"]);
-    w.until_after(patience, "none is left", || realm.client_ids() == before);
+    w.until_after(patience, "none is left", || server.client_ids() == before);
     let gone = began.elapsed();
     let owed = || {
         w.ledger()
@@ -48,5 +48,5 @@ pub fn many(w: &World, realm: &Realm) {
     let proven = many.iter().filter(|e| e["status"]["evidence"]["level"] == "Proven").count();
     assert_eq!((many.len(), proven), (count, count), "one entry each, each with its proof");
     let (gone, proven) = (gone.as_secs(), began.elapsed().as_secs());
-    eprintln!("keycloak: 0 of {count} are left after {gone} s, all are proven to be gone after {proven} s");
+    eprintln!("{}: 0 of {count} are left after {gone} s, all are proven to be gone after {proven} s", server.name());
 }

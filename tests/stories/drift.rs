@@ -3,15 +3,11 @@
 
 use serde_json::json;
 
-use crate::client;
+use super::client;
 use crate::support::World;
-use crate::support::keycloak::Realm;
+use crate::support::admin::AdminServer;
 
-fn id_of(w: &World, name: &str) -> String {
-    w.get(&format!("oauthclient/{name}"))["status"]["clientId"].as_str().expect("an id").to_owned()
-}
-
-pub fn drift(w: &World, realm: &Realm) {
+pub fn drift(w: &World, server: &dyn AdminServer) {
     for (name, members) in [
         ("wider", json!({})),
         ("keyed", json!({"tokenEndpointAuthMethod": "private_key_jwt"})),
@@ -19,37 +15,28 @@ pub fn drift(w: &World, realm: &Realm) {
         ("deleted", json!({})),
         ("untouched", json!({})),
     ] {
-        client(w, name, &members);
+        client(w, server, name, &members);
     }
     for name in ["wider", "keyed", "off", "deleted", "untouched"] {
         w.wait(&format!("oauthclient/{name}"), "condition=Ready");
     }
-    let untouched = realm.client(&id_of(w, "untouched"));
+    let untouched = server.client(&w.client_id("untouched"));
     let entry = w.entry("untouched");
-    wider(w, realm);
-    another_key(w, realm);
-    switched_off(w, realm);
-    deleted(w, realm);
+    wider(w, server);
+    another_key(w, server);
+    switched_off(w, server);
+    deleted(w, server);
     // Several checks have come and gone.
-    assert_eq!(realm.client(&id_of(w, "untouched")), untouched, "what nobody changed is left alone");
+    assert_eq!(server.client(&w.client_id("untouched")), untouched, "what nobody changed is left alone");
     assert_eq!(w.entry("untouched")["metadata"]["resourceVersion"], entry["metadata"]["resourceVersion"]);
     w.kubectl(&["delete", "oauthclients", "--all", "--timeout=120s"]);
 }
 
-fn wider(w: &World, realm: &Realm) {
-    let id = id_of(w, "wider");
-    realm.give_scope(&id, "reports.write");
-    realm.change(&id, |c| {
-        c["fullScopeAllowed"] = json!(true);
-        c["directAccessGrantsEnabled"] = json!(true);
-    });
-    w.until("the client is narrow again", || {
-        let now = realm.client(&id);
-        let scopes = now["defaultClientScopes"].as_array().expect("scopes").clone();
-        now["fullScopeAllowed"] == false
-            && now["directAccessGrantsEnabled"] == false
-            && !scopes.contains(&json!("reports.write"))
-    });
+fn wider(w: &World, server: &dyn AdminServer) {
+    let id = w.client_id("wider");
+    server.widen(&id);
+    assert!(!server.is_narrow(&id));
+    w.until("the client is narrow again", || server.is_narrow(&id));
     w.wait_event("wider", "DriftCorrected", "reports.write");
     w.until("nothing is left of it on record", || w.entry("wider")["status"]["drift"].is_null());
     w.token("wider-oauth").expect("its credential is the same");
@@ -57,32 +44,34 @@ fn wider(w: &World, realm: &Realm) {
 }
 
 /// A key that somebody added is a credential that nobody here knows.
-fn another_key(w: &World, realm: &Realm) {
-    let id = id_of(w, "keyed");
-    let foreign = json!({"keys": [{
+fn another_key(w: &World, server: &dyn AdminServer) {
+    let id = w.client_id("keyed");
+    let foreign = json!({
         "kty": "EC", "crv": "P-256", "use": "sig", "kid": "theirs",
         "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
-    }]});
-    realm.change(&id, |c| c["attributes"]["jwks.string"] = json!(foreign.to_string()));
-    w.until("the foreign key is gone", || {
-        !realm.client(&id)["attributes"]["jwks.string"].as_str().expect("keys").contains("theirs")
     });
+    server.set_key(&id, &foreign);
+    w.until("the foreign key is gone", || !server.keys(&id).iter().any(|k| k["kid"] == "theirs"));
     w.token("keyed-oauth").expect("its own key works again");
 }
 
-fn switched_off(w: &World, realm: &Realm) {
-    let id = id_of(w, "off");
-    realm.change(&id, |c| c["enabled"] = json!(false));
+fn switched_off(w: &World, server: &dyn AdminServer) {
+    let id = w.client_id("off");
+    if !server.switch(&id, false) {
+        eprintln!("{}: clients cannot be switched off", server.name());
+        return;
+    }
+    let before = server.client(&id);
     w.wait_reason("oauthclient/off", "Ready", "False", "DisabledAtServer");
-    assert_eq!(realm.client(&id)["enabled"], false, "an administrator's brake is not released");
-    realm.change(&id, |c| c["enabled"] = json!(true));
+    assert_eq!(server.client(&id), before, "an administrator's brake is not released");
+    server.switch(&id, true);
     w.wait("oauthclient/off", "condition=Ready");
     w.token("off-oauth").expect("on again");
 }
 
-fn deleted(w: &World, realm: &Realm) {
-    let (id, secret) = (id_of(w, "deleted"), w.secret("deleted-oauth"));
-    realm.remove(&id);
+fn deleted(w: &World, server: &dyn AdminServer) {
+    let (id, secret) = (w.client_id("deleted"), w.secret("deleted-oauth"));
+    server.remove(&id);
     w.until("it is registered anew, under another id", || {
         let now = w.get("oauthclient/deleted");
         now["status"]["state"] == "Ready" && now["status"]["clientId"] != id.as_str()

@@ -3,16 +3,17 @@
 
 use serde_json::json;
 
-use crate::support::keycloak::{NAME, Realm};
+use super::clients;
+use super::sweeping::{is, sweep, sweeping};
+use crate::support::admin::AdminServer;
 use crate::support::{Bed, World};
-use crate::{SERVER, as_they_are, clients, is, sweep, sweeping};
 
 const SYSTEM: &str = "oauthclient-system";
 
-pub fn lost_ledger(bed: &Bed, w: &World, realm: &Realm) {
+pub fn lost_ledger(bed: &Bed, w: &World, server: &dyn AdminServer) {
     let operator = bed.ready_operator(&[]);
-    let ids = clients(w, &["lost-0", "lost-1", "lost-2", "lost-3"]);
-    let before = as_they_are(realm, &ids);
+    let ids = clients(w, server, &["lost-0", "lost-1", "lost-2", "lost-3"]);
+    let before = server.as_they_are(&ids);
     operator.finish();
     let all = ["delete", "--all", "--wait=false"];
     w.kubectl(&[&all[..], &["oauthclients"]].concat());
@@ -27,30 +28,35 @@ pub fn lost_ledger(bed: &Bed, w: &World, realm: &Realm) {
     }
     w.until("the ledger is empty", || w.whole_ledger("").is_empty());
 
-    let told = w.server_events(NAME, "OrphanSweepStopped").len();
+    let told = w.server_events(server.name(), "OrphanSweepStopped").len();
     let operator = bed.ready_operator(&[]);
-    sweep(w);
-    let message = w.wait_reason(SERVER, "Orphans", "True", "SweepStopped");
+    sweep(w, server);
+    let message = w.wait_reason(&server.object(), "Orphans", "True", "SweepStopped");
     assert!(message.contains("4 of 4 clients are unclaimed") && message.contains("lost ledger"), "{message}");
-    sweep(w);
-    assert_eq!(as_they_are(realm, &ids), before, "nothing is revoked");
-    assert_eq!(w.server_events(NAME, "OrphanSweepStopped").len(), told + 1, "one event");
+    sweep(w, server);
+    assert_eq!(server.as_they_are(&ids), before, "nothing is revoked");
+    assert_eq!(w.server_events(server.name(), "OrphanSweepStopped").len(), told + 1, "one event");
     assert!(operator.said("ERROR", "the orphan sweep has stopped"));
-    let mine = [r#"server="keycloak""#];
+    let label = server.label();
+    let mine = [label.as_str()];
     w.until("the metrics tell it", || {
         is(&operator, "oauthclient_orphan_sweep_stopped", &mine, 1) && is(&operator, "oauthclient_orphans", &mine, 4)
     });
-    assert_eq!(w.condition(SERVER, "Ready")["status"], "True", "it does not keep new clients from being made");
+    assert_eq!(
+        w.condition(&server.object(), "Ready")["status"],
+        "True",
+        "it does not keep new clients from being made"
+    );
     operator.finish();
 
     // A restart forgets nothing of it, and says it no second time.
     let operator = bed.ready_operator(&[]);
-    sweep(w);
-    assert_eq!(as_they_are(realm, &ids), before);
-    assert_eq!(w.server_events(NAME, "OrphanSweepStopped").len(), told + 1, "one event");
+    sweep(w, server);
+    assert_eq!(server.as_they_are(&ids), before);
+    assert_eq!(w.server_events(server.name(), "OrphanSweepStopped").len(), told + 1, "one event");
     // The administrator says that the ledger will not come back.
-    sweeping(w, &json!({"mostUnclaimedPercent": 100}));
-    sweep(w);
-    assert!(realm.clients().is_empty());
+    sweeping(w, server, &json!({"mostUnclaimedPercent": 100}));
+    sweep(w, server);
+    assert!(server.clients().is_empty());
     operator.finish();
 }
