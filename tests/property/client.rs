@@ -5,12 +5,13 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
 use oauthclient_operator::api::{
-    CLIENT_FINALIZER, ClientRef, ClientRegistration, ClientRegistrationSpec, ENTRY_FINALIZER, End, EndReason,
+    CLIENT_FINALIZER, ClientPolicy, ClientRef, ClientRegistration, ClientRegistrationSpec, ENTRY_FINALIZER, End,
     OAuthClient, Phase, ROTATE_ANNOTATION,
 };
 use oauthclient_operator::controller::servers;
 use oauthclient_operator::domain::client::{Decision, Observed, Published, Step, decide, entry_names, known_attempts};
 use oauthclient_operator::domain::ends::NamespaceState;
+use oauthclient_operator::domain::policy::Others;
 use oauthclient_operator::domain::{merge_patch, names, request};
 use oauthclient_operator::kubernetes::{management_secret, tenant_secret};
 use serde_json::{Value, json};
@@ -120,9 +121,29 @@ async fn observe(api: &Api, key: &Key, client: OAuthClient) -> Option<View> {
         entries,
         workload,
         secret,
+        policies: vec![everything()],
+        approvals: Vec::new(),
+        stamped_since: None,
+        others: Others::default(),
         clock_trusted: api.world().clock_trusted(),
     };
     Some(View { observed, wanted, found })
+}
+
+/// A policy that allows all that is asked for here.
+fn everything() -> ClientPolicy {
+    serde_json::from_value(json!({
+        "apiVersion": "oauthclient.dev/v1alpha1", "kind": "ClientPolicy", "metadata": {"name": "everything"},
+        "spec": {
+            "appliesTo": {"namespaces": {"names": ["*"]}, "authorizationServers": ["*"]},
+            "allow": {
+                "ownerEmails": ["*"], "scopes": ["*"], "grantTypes": ["*"], "redirectUris": ["*"], "audiences": ["*"],
+                "tokenEndpointAuthMethods": ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"],
+                "workloadKinds": ["*"],
+            },
+        },
+    }))
+    .expect("a ClientPolicy")
 }
 
 async fn wanted(api: &Api, client: &OAuthClient, entries: &[ClientRegistration]) -> Option<Secret> {
@@ -158,7 +179,16 @@ async fn act(api: &Api, key: &Key, view: &View, step: Step) -> Result<bool, ApiE
             .await?;
             Ok(!adds)
         }
-        Step::CreateEntry { attempt, first_registered_at, expires_at, not_before, workload, end, rotation } => {
+        Step::CreateEntry {
+            attempt,
+            first_registered_at,
+            expires_at,
+            not_before,
+            workload,
+            end,
+            rotation,
+            grounds,
+        } => {
             let Some(server) = &view.observed.server else { return Ok(true) };
             let uid = client.uid().unwrap_or_default();
             let spec = ClientRegistrationSpec {
@@ -168,6 +198,8 @@ async fn act(api: &Api, key: &Key, view: &View, step: Step) -> Result<bool, ApiE
                 generation: client.metadata.generation.unwrap_or_default(),
                 owner: client.spec.owner.clone(),
                 purpose: client.spec.purpose.clone(),
+                policy: grounds.map(|g| g.policy),
+                approval: None,
                 server: servers::snapshot(server, client.spec.jwks.is_some()),
                 request: request::of(&client.spec),
                 workload,
@@ -203,20 +235,23 @@ async fn act(api: &Api, key: &Key, view: &View, step: Step) -> Result<bool, ApiE
                 Err(error) => Err(error),
             }
         }
-        Step::UpdateEntry { name, expires_at, whole } => {
+        Step::UpdateEntry { name, expires_at, whole, grounds } => {
             let mut patch = json!({"expiresAt": expires_at, "generation": client.metadata.generation});
             if whole {
                 patch["request"] = request::patch(&request::of(&client.spec));
                 patch["owner"] = json!(client.spec.owner);
                 patch["purpose"] = json!(client.spec.purpose);
             }
+            if let Some(grounds) = grounds {
+                patch["policy"] = json!(grounds.policy);
+            }
             // Only of the entry as it was seen.
             let seen = view.observed.entries.iter().find(|e| e.name_any() == name);
             patch_entry(api, &name, seen.and_then(ResourceExt::resource_version), patch).await?;
             Ok(true)
         }
-        Step::EndEntry { name, why } => {
-            let end = End { reason: EndReason::Replaced, message: why.into(), at: api.now() };
+        Step::EndEntry { name, reason, why } => {
+            let end = End { reason, message: why, at: api.now() };
             laws::entry_replaced(&mut api.change(), &name);
             patch_entry(api, &name, None, json!({"end": end})).await?;
             Ok(true)

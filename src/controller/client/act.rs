@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ObjectMeta, Patch, Preconditions};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::observe::View;
 use crate::api::{
@@ -58,7 +58,7 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
             let mut entry = entry(ctx, client, server, attempt, &times, workload);
             entry.spec.end = end;
             entry.spec.rotation = rotation;
-            if let Some(Grounds { policy, approval }) = grounds {
+            if let Some(Grounds { policy, approval }) = grounds.map(|g| *g) {
                 (entry.spec.policy, entry.spec.approval) = (Some(policy), approval);
             }
             faults::point("before-entry");
@@ -73,16 +73,7 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
         }
         Step::UpdateEntry { name, expires_at, whole, grounds } => {
             let mut spec = json!({"expiresAt": expires_at, "generation": client.metadata.generation});
-            if whole {
-                spec["request"] = request::patch(&request::of(&client.spec));
-                spec["owner"] = json!(client.spec.owner);
-                spec["purpose"] = json!(client.spec.purpose);
-            }
-            if let Some(Grounds { policy, approval }) = grounds {
-                spec["policy"] = json!(policy);
-                spec["approval"] =
-                    approval.map_or(serde_json::Value::Null, |a| merge_patch::replacing(&a, &["notAfter"]));
-            }
+            asks(&mut spec, client, whole, grounds);
             // Only of the entry as it was seen: one that is being registered meanwhile is registered as it was asked for,
             // and changed after that.
             let seen =
@@ -113,19 +104,7 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
             faults::point("after-publish");
             Ok(false)
         }
-        Step::DeleteSecret => {
-            if let Some(found) = &view.found {
-                let this = Preconditions { uid: found.uid(), resource_version: None };
-                let params = DeleteParams { preconditions: Some(this), ..DeleteParams::default() };
-                match secrets.delete(&found.name_any(), &params).await {
-                    Err(kube::Error::Api(s)) if s.code == 404 => {}
-                    Err(error) => return Err(doing("delete the client's Secret")(error)),
-                    Ok(_) => {}
-                }
-                faults::point("after-secret-deleted");
-            }
-            Ok(false)
-        }
+        Step::DeleteSecret => delete_secret(&secrets, view).await.map(|()| false),
         Step::DeleteObject => {
             let this = Preconditions { uid: client.uid(), resource_version: None };
             let params = DeleteParams { preconditions: Some(this), ..DeleteParams::default() };
@@ -133,6 +112,19 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
             Ok(true)
         }
         Step::Wait => Ok(true),
+    }
+}
+
+/// What an entry asks for, and what it runs on, as a merge patch of its spec.
+fn asks(spec: &mut Value, client: &OAuthClient, whole: bool, grounds: Option<Box<Grounds>>) {
+    if whole {
+        spec["request"] = request::patch(&request::of(&client.spec));
+        spec["owner"] = json!(client.spec.owner);
+        spec["purpose"] = json!(client.spec.purpose);
+    }
+    if let Some(Grounds { policy, approval }) = grounds.map(|g| *g) {
+        spec["policy"] = json!(policy);
+        spec["approval"] = approval.map_or(Value::Null, |a| merge_patch::replacing(&a, &["notAfter"]));
     }
 }
 
@@ -185,6 +177,20 @@ async fn publish(secrets: &Api<Secret>, view: &View) -> Result<(), Error> {
             secrets.replace(&name, &writer::post(), &changed).await.map_err(doing("put the client's Secret back"))?
         }
     };
+    Ok(())
+}
+
+/// Takes the Secret away that was found, and no other of its name.
+async fn delete_secret(secrets: &Api<Secret>, view: &View) -> Result<(), Error> {
+    let Some(found) = &view.found else { return Ok(()) };
+    let this = Preconditions { uid: found.uid(), resource_version: None };
+    let params = DeleteParams { preconditions: Some(this), ..DeleteParams::default() };
+    match secrets.delete(&found.name_any(), &params).await {
+        Err(kube::Error::Api(s)) if s.code == 404 => {}
+        Err(error) => return Err(doing("delete the client's Secret")(error)),
+        Ok(_) => {}
+    }
+    faults::point("after-secret-deleted");
     Ok(())
 }
 

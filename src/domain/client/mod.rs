@@ -92,7 +92,7 @@ pub enum Step {
         /// The rotation that it is for.
         rotation: Option<RotationOf>,
         /// What it may run on.
-        grounds: Option<Grounds>,
+        grounds: Option<Box<Grounds>>,
     },
     /// Bring the entry in line with this generation of the object.
     UpdateEntry {
@@ -103,7 +103,7 @@ pub enum Step {
         /// What is asked changes too; otherwise only the time, and the record that this generation was judged.
         whole: bool,
         /// What it may run on.
-        grounds: Option<Grounds>,
+        grounds: Option<Box<Grounds>>,
     },
     /// End an entry: another has replaced it, or it is not allowed.
     EndEntry {
@@ -284,7 +284,7 @@ fn create(o: &Observed, not_before: Option<DateTime<Utc>>, end: Option<End>, now
         expires_at: governed::until(o, first, grounds.as_ref().and_then(|g| g.approval.as_ref())),
         not_before,
         workload,
-        grounds,
+        grounds: grounds.map(Box::new),
         end,
         rotation: None,
     })

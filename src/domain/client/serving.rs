@@ -43,7 +43,12 @@ pub(super) fn serve(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
     let whole = !replace && entry.spec.request != wanted;
     let moved = grounds != governed::own(entry);
     if whole || moved || entry.spec.expires_at != expires_at || !in_line(o, entry) {
-        return only(Step::UpdateEntry { name: name(entry), expires_at, whole: !replace, grounds });
+        return only(Step::UpdateEntry {
+            name: name(entry),
+            expires_at,
+            whole: !replace,
+            grounds: grounds.map(Box::new),
+        });
     }
     if let Some(refused) = secret_conflict(o) {
         return refuse(o, Some(entry), refused, now);

@@ -3,7 +3,9 @@
 use chrono::{DateTime, Utc};
 
 use super::{Asked, pattern};
-use crate::api::{ApprovalDecision, ApprovalMode, ApprovalRef, ClientApproval, ClientPolicy, RegistrationRequest};
+use crate::api::{
+    ApprovalDecision, ApprovalMode, ApprovalRef, ClientApproval, ClientPolicy, RegistrationRequest, Span,
+};
 
 /// Whether a policy asks for a person's yes as well.
 pub fn is_needed(policy: &ClientPolicy, request: &RegistrationRequest) -> bool {
@@ -27,7 +29,7 @@ pub fn covering(
     since: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Option<ApprovalRef> {
-    let most = policy.spec.approval.max_validity.as_ref().and_then(|m| m.delta());
+    let most = policy.spec.approval.max_validity.as_ref().and_then(Span::delta);
     let all = of_this(approvals, asked, hash).filter(|a| !asked.requesters.contains(&a.spec.approver.as_str()));
     let held = all.filter_map(|a| {
         let approved_at = given(a).filter(|at| *at > since)?;
