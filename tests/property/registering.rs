@@ -223,7 +223,13 @@ pub async fn put(api: &Api, work: &mut Work) -> Result<Result<(), CallError>, Ap
 
 /// Stores what a change brought, however often it takes.
 pub async fn restore(api: &Api, work: &Work, stored: &Stored) -> Result<(), ApiError> {
-    let mut tries = 0;
+    api.change().storing.insert(work.observed.name.clone());
+    let done = restore_now(api, work, stored).await;
+    api.change().storing.remove(&work.observed.name);
+    done
+}
+
+async fn restore_now(api: &Api, work: &Work, stored: &Stored) -> Result<(), ApiError> {
     loop {
         let (name, new) = (work.observed.name.clone(), stored.clone());
         let done = api
@@ -235,7 +241,7 @@ pub async fn restore(api: &Api, work: &Work, stored: &Stored) -> Result<(), ApiE
             .await;
         match done {
             Ok(()) => return Ok(()),
-            Err(_) if tries < 8 => tries += 1,
+            Err(ApiError::Failed) => {}
             Err(error) => return Err(error),
         }
     }

@@ -195,7 +195,9 @@ async fn act(api: &Api, shared: &Shared, work: &mut Work, step: Step) -> Result<
             s.phase = Phase::Registered;
             s.client_id = Some(stored.management.client_id.clone());
             s.registered_at = s.registered_at.or(Some(now));
-            s.applied = Some(stored.applied.clone());
+            if let Management::Present { applied, .. } = &work.observed.management {
+                s.applied = Some(applied.clone());
+            }
             s.scopes = stored.grant.scopes.clone().or(s.scopes.take());
             s.retry = None;
             s.failed_change = None;

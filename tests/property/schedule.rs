@@ -64,18 +64,28 @@ impl Schedule {
         let world = &mut *self.api.change();
         world.say(|_| "the operator dies and starts again".into());
         world.facts.crashed = true;
+        // A token that was not stored yet is lost.
+        for entry in std::mem::take(&mut world.storing) {
+            world.server.clients.iter_mut().filter(|c| c.entry == entry).for_each(|c| c.meddled = true);
+        }
         world.woken.clear();
         world.woken.extend(world.clients.keys().cloned().map(Actor::Client));
         world.woken.extend(world.entries.keys().cloned().map(Actor::Entry));
         world.woken.extend(world.server.admin.then_some(Actor::Server));
     }
 
-    /// Passes that take too long are dropped wherever they are, and begun again.
+    /// Passes that take too long are dropped wherever they are, and begun again; but storing what a change brought goes
+    /// on.
     pub fn times_out(&mut self) {
         let again = self.api.world().now + TimeDelta::seconds(125);
         self.api.change().facts.crashed = true;
-        for (actor, _) in std::mem::take(&mut self.running) {
-            self.timers.insert(actor, again);
+        for (actor, task) in std::mem::take(&mut self.running) {
+            let stores = matches!(&actor, Actor::Entry(name) if self.api.world().storing.contains(name));
+            if stores {
+                self.running.insert(actor, task);
+            } else {
+                self.timers.insert(actor, again);
+            }
         }
     }
 

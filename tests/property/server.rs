@@ -88,6 +88,7 @@ pub enum Late {
     Admin(DateTime<Utc>, super::admin::Request),
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a way of servers by itself")]
 #[derive(Debug)]
 pub struct Server {
     pub mode: Mode,

@@ -5,7 +5,7 @@ use super::say::{audit, failed, orphan};
 use super::{probe, record, register, revoke, rotate, say, update};
 use crate::api::{End, Phase, Retry};
 use crate::controller::{Context, Error, faults};
-use crate::domain::registration::{Step, attempt, deletion_follows};
+use crate::domain::registration::{Management, Step, attempt, deletion_follows};
 
 /// Does one step.
 pub async fn act(ctx: &Context, work: &mut Work, step: Step) -> Result<(), Error> {
@@ -34,7 +34,10 @@ pub async fn act(ctx: &Context, work: &mut Work, step: Step) -> Result<(), Error
             s.phase = Phase::Registered;
             s.client_id = Some(stored.management.client_id.clone());
             s.registered_at = s.registered_at.or(Some(now));
-            s.applied = Some(stored.applied.clone());
+            // By an admin API it is on record here alone.
+            if let Management::Present { applied, .. } = &work.observed.management {
+                s.applied = Some(applied.clone());
+            }
             s.scopes = stored.grant.scopes.clone().or(s.scopes.take());
             s.secret_expires_at = stored.secret_expires_at.or(s.secret_expires_at);
             s.retry = None;

@@ -366,6 +366,17 @@ fn a_possible_orphan(#[case] expected: &str, #[case] deleting: bool, #[case] of:
 }
 
 #[test]
+fn a_possible_orphan_is_not_judged_while_its_secret_cannot_be_read() {
+    let mut o = pending();
+    o.status.attempted_at = Some(ago(9));
+    o.status.phase = Phase::PossibleOrphan;
+    o.status.possible_orphan = Some(PossibleOrphan { since: ago(9), message: "m".into(), unmanageable: false });
+    o.circumstances.client = ClientState::Gone;
+    o.management = Management::Unknown;
+    assert_step(&o, "wait");
+}
+
+#[test]
 fn an_entry_that_never_called_the_server_is_cancelled_and_one_that_was_put_back_is_not() {
     let mut o = pending();
     let end = |reason| Some(End { reason, message: "ended".into(), at: now() });
