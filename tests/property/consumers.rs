@@ -166,7 +166,15 @@ fn serves(world: &World, held: &Published, newest: bool) -> bool {
 
 /// What was rotated away is gone from the server once the overlap is over.
 pub fn old_ones_are_gone(world: &World) -> Vec<String> {
-    let over = |p: &&Published| p.until.is_some_and(|until| until + TimeDelta::minutes(10) < world.now);
+    // The overlap begins when the operator has seen that the new one is published.
+    let goes_on = |p: &Published| {
+        let client = world.server.clients.iter().find(|c| c.id == p.client_id);
+        let spec = client.and_then(|c| world.entries.get(&c.entry)).map(|e| &e.spec);
+        let key = spec.and_then(|s| s.key_rotation.as_ref()).and_then(|r| r.retires_at);
+        let ends = spec.and_then(|s| s.retires_at).into_iter().chain(key).max();
+        ends.is_some_and(|at| at > world.now && at <= world.now + super::end::LONGEST_OVERLAP)
+    };
+    let over = |p: &Published| p.until.is_some_and(|until| until + TimeDelta::minutes(10) < world.now) && !goes_on(p);
     let all = world.facts.consumers.held.iter().flat_map(|(key, held)| held.iter().map(move |p| (key, p)));
     all.filter(|(_, p)| over(p) && works(world, p))
         .filter(|(_, p)| {
