@@ -48,13 +48,12 @@ pub fn weigh(
             Some(client) => compare(&entry.spec.request, keys.get(&name), client),
         };
         found.check.drifted += u32::from(differs.is_some());
-        // One that lost our mark is not listed, and was looked up.
-        let known = state.drift.as_ref().map(|d| match d.kind {
-            DriftKind::Foreign => DriftKind::Missing,
-            kind => kind,
-        });
-        if known != differs.as_ref().map(|(kind, _)| *kind) {
-            let drift = differs.map(|(kind, message)| Drift { since: now.trunc_subsecs(0), kind, message });
+        let known = state.drift.as_ref();
+        // One that lost our mark is not listed: each time it is looked up whether it is there still.
+        let since = known.filter(|d| d.kind == DriftKind::Foreign).map(|d| d.since);
+        if known.map(|d| d.kind) != differs.as_ref().map(|(kind, _)| *kind) {
+            let since = since.unwrap_or_else(|| now.trunc_subsecs(0));
+            let drift = differs.map(|(kind, message)| Drift { since, kind, message });
             found.changes.insert(name, drift);
         }
     }

@@ -24,8 +24,6 @@ struct Published {
     object: (String, i64),
     /// Until when it goes on after another was published.
     until: Option<DateTime<Utc>>,
-    /// How long it goes on then.
-    overlap: TimeDelta,
 }
 
 /// What consumers hold, by Secret: the newest last.
@@ -77,9 +75,9 @@ pub fn published(world: &mut World, secret: &Secret) {
             last.object = object;
             return;
         }
-        (last.until, last.overlap) = (Some(until), overlap);
+        last.until = Some(until);
     }
-    held.push(Published { client_id, credential, object, until: None, overlap });
+    held.push(Published { client_id, credential, object, until: None });
     if held.len() > 2 {
         held.remove(0);
     }
@@ -174,13 +172,17 @@ fn serves(world: &World, held: &Published, newest: bool) -> bool {
     entry.metadata.deletion_timestamp.is_none() && !world.facts.granted_more.contains(&client.entry)
 }
 
-/// What was rotated away is gone from the server once the overlap is over. It begins when the operator gets to say so, at the
-/// latest when things calm down.
+/// What was rotated away is gone from the server once the overlap is over.
 pub fn old_ones_are_gone(world: &World) -> Vec<String> {
-    let over = |p: &&Published| {
-        let begun = world.calm_since.map(|t| t + p.overlap);
-        p.until.max(begun).is_some_and(|until| p.until.is_some() && until + TimeDelta::minutes(10) < world.now)
+    // The overlap begins when the operator has seen that the new one is published.
+    let goes_on = |p: &Published| {
+        let client = world.server.clients.iter().find(|c| c.id == p.client_id);
+        let spec = client.and_then(|c| world.entries.get(&c.entry)).map(|e| &e.spec);
+        let key = spec.and_then(|s| s.key_rotation.as_ref()).and_then(|r| r.retires_at);
+        let ends = spec.and_then(|s| s.retires_at).into_iter().chain(key).max();
+        ends.is_some_and(|at| at > world.now && at <= world.now + super::end::LONGEST_OVERLAP)
     };
+    let over = |p: &Published| p.until.is_some_and(|until| until + TimeDelta::minutes(10) < world.now) && !goes_on(p);
     let all = world.facts.consumers.held.iter().flat_map(|(key, held)| held.iter().map(move |p| (key, p)));
     all.filter(|(_, p)| over(p) && works(world, p))
         .filter(|(_, p)| {

@@ -199,7 +199,9 @@ fn settled(world: &World, name: &str, entry: &ClientRegistration) -> Result<(), 
     let useless = deletion.useless_probes >= 5;
     // There is no credential of ours to make up for the lost answer to the deletion.
     let unheard = !proof && deletion.status.is_some_and(|s| s == 401) && mine.iter().all(|c| c.deleted_by_us);
-    if meddled || nothing_tells || useless || unheard {
+    // What was stored for an entry may not fit the one that was written in its place.
+    let removed = world.facts.removed.contains(name);
+    if meddled || nothing_tells || useless || unheard || removed {
         Ok(())
     } else {
         Err(format!("ended, and stays a debt: {:?}; {:?}", state.retry.map(|r| r.last_error), state.deletion))
@@ -244,7 +246,9 @@ fn served(world: &World, key: &Key, client: &OAuthClient) -> Result<(), String> 
     if !is("Ready") && laws::against(world, client).is_none() {
         return Err("has a client and is not Ready".into());
     }
-    if is("Ready") && client.spec.jwks.is_none() && !laws::secret_works(world, client) {
+    // What was stored for an entry may not fit the one that was written in its place.
+    let removed = world.facts.removed.contains(&entry.name_any());
+    if is("Ready") && client.spec.jwks.is_none() && !removed && !laws::secret_works(world, client) {
         return Err("is Ready, and its Secret does not work".into());
     }
     if is("Revoked") {
@@ -255,10 +259,8 @@ fn served(world: &World, key: &Key, client: &OAuthClient) -> Result<(), String> 
     let noted = entry.state().failed_change.is_some_and(|f| f.request == request::hash(&wanted) && !f.unsupported);
     let other = entry.state().applied != Some(request::hash(&wanted));
     let meddled = world.server.clients.iter().any(|c| c.entry == entry.name_any() && laws::excused(world, c));
-    // A registration that was to replace it was refused, since somebody else's client has its id.
-    let rejected = |e: &ClientRegistration| e.spec.client_ref.uid == uid && e.state().rejection.is_some();
-    let foreign = world.server.admin && is("Stalled") && world.entries.values().any(rejected);
-    if other && !refused && !noted && !meddled && !foreign && laws::against(world, client).is_none() {
+    let said = status.conditions.iter().any(|c| c.type_ == "Stalled" && c.reason == "ChangeRefused");
+    if other && !refused && !noted && !said && !meddled && laws::against(world, client).is_none() {
         return Err("has a client that is not what is asked for, and nothing says why".into());
     }
     Ok(())

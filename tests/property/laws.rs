@@ -243,7 +243,10 @@ pub fn entry_replaced(world: &mut World, name: &str) {
     // What changed since the pass began is looked at again anyway.
     let changed = world.woken.contains(&Actor::Client((of.namespace.clone(), of.name.clone())));
     let refused = changed || object(world, entry).is_some_and(|c| against(world, c).is_some());
-    if !world.entries.values().any(|e| serves(&e)) && !refused {
+    // One that was never registered, for a credential that is not asked for any more.
+    let another = |c: &OAuthClient| request::needs_replacement(&entry.spec.request, &request::of(&c.spec));
+    let begun = entry.state().registered_at.is_none() && object(world, entry).is_some_and(another);
+    if !world.entries.values().any(|e| serves(&e)) && !refused && !begun {
         let called = world.called(name);
         world.broken(format!("G6: {called} is ended for another, and there is none"));
     }

@@ -167,7 +167,6 @@ fn world(setup: &Setup, trace: bool) -> World {
         violations: Vec::new(),
         trace: trace.then(Vec::new),
         facts: laws::Facts::default(),
-        calm_since: None,
         storing: std::collections::BTreeSet::new(),
     }
 }
@@ -225,7 +224,6 @@ fn calm(schedule: &mut Schedule) {
     {
         let world = &mut *schedule.api.change();
         world.say(|_| "--- calm".into());
-        world.calm_since = Some(world.now);
         world.server.settle();
         world.server.mode = Mode::Up;
         // By an admin API, what was switched off is left so as long as it lives.

@@ -77,8 +77,6 @@ pub struct World {
     pub violations: Vec<String>,
     pub trace: Option<Vec<String>>,
     pub facts: super::laws::Facts,
-    /// Since when nothing happens any more but what the operator does.
-    pub calm_since: Option<chrono::DateTime<chrono::Utc>>,
     /// Entries for which the operator is storing what a change brought: only its death ends that.
     pub storing: BTreeSet<String>,
 }

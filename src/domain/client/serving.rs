@@ -213,6 +213,13 @@ fn replacement(o: &Observed, newer: Option<&ClientRegistration>, replace: bool, 
 fn bring_in_line(o: &Observed, entry: &ClientRegistration) -> Option<Step> {
     let expires_at = governed::until(o, entry.spec.first_registered_at, entry.spec.approval.as_ref());
     let open = entry.state().attempted_at.is_none();
+    // Where the caller chooses the id, its credential may be stored already, and is of the kind that was asked for.
+    if open
+        && entry.spec.server.backend.chooses_id()
+        && request::needs_replacement(&entry.spec.request, &request::of(&o.client.spec))
+    {
+        return Some(Step::EndEntry { name: name(entry), why: "it was begun for a credential of another kind" });
+    }
     let differs = open && entry.spec.request != request::of(&o.client.spec);
     (differs || entry.spec.expires_at != expires_at || !in_line(o, entry)).then(|| Step::UpdateEntry {
         name: name(entry),

@@ -392,6 +392,23 @@ fn what_was_begun_where_the_caller_chooses_the_id_is_taken_back_when_refused() {
 }
 
 #[test]
+fn what_was_begun_for_a_credential_of_another_kind_is_begun_anew() {
+    let mut o = observed();
+    o.client.status = Some(OAuthClientStatus { attempts: Some(1), ..OAuthClientStatus::default() });
+    o.entries = vec![entry(&o, 1, Phase::Pending)];
+    o.client.spec.token_endpoint_auth_method = crate::api::TokenEndpointAuthMethod::PrivateKeyJwt;
+    edited(&mut o);
+    assert_eq!(brief(&decide(&o, now()).step), "update e1 whole", "nothing is made before the server is asked");
+    let hydra: crate::api::Backend = serde_json::from_value(json!({"hydra": {"adminUrl": "https://a"}})).unwrap();
+    o.entries[0].spec.server.backend = hydra;
+    assert!(matches!(decide(&o, now()).step, Step::EndEntry { .. }), "a secret may be stored");
+    o.entries[0].spec.end = Some(End { reason: EndReason::Replaced, message: String::new(), at: now() });
+    state(&mut o).phase = Phase::Cancelled;
+    state(&mut o).end = o.entries[0].spec.end.clone();
+    assert_eq!(brief(&decide(&o, now()).step), "create 2");
+}
+
+#[test]
 fn an_edit_that_came_while_its_registration_was_refused_is_tried() {
     let mut o = ready();
     rejected(&mut o);
