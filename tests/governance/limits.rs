@@ -1,6 +1,6 @@
 //! How much a policy allows.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::policy;
 use super::support::World;
@@ -16,7 +16,7 @@ pub fn no_more_than_the_limit_at_once(w: &World) {
     w.until("three of them live and the others are told", || w.live().len() == 3 && refused() == names.len() - 3);
     assert_eq!(w.ledger().len(), 3, "no more were begun");
     let message = |n: &String| w.condition(&format!("oauthclient/{n}"), "Stalled")["message"].clone();
-    let told = names.iter().map(message).find(|m| m.is_string()).expect("a refusal");
+    let told = names.iter().map(message).find(Value::is_string).expect("a refusal");
     assert!(told.as_str().is_some_and(|t| t.contains("limits.maxClientsPerNamespace is 3")), "{told}");
     // Those who live stay, when it is less than they are.
     policy(w, "p", &json!({"limits": {"maxClientsPerNamespace": 1}, "onViolation": "Revoke"}));

@@ -174,16 +174,30 @@ pub fn records_are_the_operators(w: &World) {
     let ready = json!({"status": {"clientId": "mine", "requestHash": "v1:sha256:0"}}).to_string();
     refused(as_(w, TOM, &["patch", "oauthclient/c", "--subresource=status", "--type=merge", "-p", &ready]), says);
     let entry = format!("clientregistration/{}", w.entry("c")["metadata"]["name"].as_str().expect("a name"));
-    let ledger = ["-n", "oauthclient-system"];
+    refused(as_(w, TOM, &["-n", "oauthclient-system", "get", &entry]), "cannot get resource");
+    // With all rights in the operator's namespace, however he came by them.
+    for object in [
+        json!({"kind": "Role", "metadata": {"name": "everything"}, "rules": rules}),
+        json!({
+            "kind": "RoleBinding", "metadata": {"name": "everything"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "everything"},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": TOM}],
+        }),
+    ] {
+        let mut object = object;
+        object["apiVersion"] = json!("rbac.authorization.k8s.io/v1");
+        let args = ["-n", "oauthclient-system", "apply", "-f", "-"];
+        w.bed.kubectl_with(&args, Some(&object.to_string())).expect("rights");
+    }
     let patch = |body: Value, more: &[&str]| {
         let body = body.to_string();
-        w.try_kubectl(&[&ledger[..], &["patch", &entry, "--type=merge", "-p", &body], more].concat())
+        let args = ["-n", "oauthclient-system", "patch", &entry, "--type=merge", "-p", &body];
+        as_(w, TOM, &[&args[..], more].concat())
     };
-    // Even an administrator.
     refused(patch(json!({"spec": {"purpose": "another"}}), &[]), says);
     refused(patch(json!({"metadata": {"labels": {"oauthclient.dev/client": "x"}}}), &[]), says);
     refused(patch(json!({"status": {"phase": "Revoked"}}), &["--subresource=status"]), says);
-    refused(as_(w, TOM, &["-n", "oauthclient-system", "get", &entry]), "cannot get resource");
+    w.kubectl(&["-n", "oauthclient-system", "delete", "role,rolebinding", "everything"]);
     // Its namespace is labelled by whoever may change policies.
     grant(
         w,

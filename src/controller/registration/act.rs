@@ -27,30 +27,7 @@ pub async fn act(ctx: &Context, work: &mut Work, step: Step) -> Result<(), Error
             orphan(ctx, work, message, false).await?;
         }
         Step::Prove => probe::prove(ctx, work).await?,
-        Step::RecordRegistered => {
-            let Some(stored) = &work.stored else { return Ok(()) };
-            let s = &mut work.observed.status;
-            let first = s.registered_at.is_none();
-            s.phase = Phase::Registered;
-            s.client_id = Some(stored.management.client_id.clone());
-            s.registered_at = s.registered_at.or(Some(now));
-            // By an admin API it is on record here alone.
-            if let Management::Present { applied, .. } = &work.observed.management {
-                s.applied = Some(applied.clone());
-            }
-            s.scopes = stored.grant.scopes.clone().or(s.scopes.take());
-            s.secret_expires_at = stored.secret_expires_at.or(s.secret_expires_at);
-            s.retry = None;
-            s.failed_change = None;
-            // The answer came after all.
-            s.possible_orphan = None;
-            faults::point("before-registered");
-            record::status(ctx, work, now).await?;
-            faults::point("after-registered");
-            if first {
-                audit(work, "registered");
-            }
-        }
+        Step::RecordRegistered => registered(ctx, work).await?,
         Step::Update => update::update(ctx, work).await?,
         Step::RecordDrift(drift) => {
             let was = std::mem::replace(&mut work.observed.status.drift, drift);
@@ -95,13 +72,12 @@ pub async fn act(ctx: &Context, work: &mut Work, step: Step) -> Result<(), Error
             ctx.metrics.revoked(&work.entry, now);
         }
         Step::RecordUnsettled(until, found) => {
-            let s = &mut work.observed.status;
-            s.evidence = Some(found);
             let why = format!(
                 "gone; a registration request without an answer may bring it back until {}, then it is deleted once more",
                 until.to_rfc3339()
             );
-            s.retry = Some(Retry { failures: 0, next_at: until, last_error: why });
+            let retry = Retry { failures: 0, next_at: until, last_error: why };
+            (work.observed.status.evidence, work.observed.status.retry) = (Some(found), Some(retry));
             record::status(ctx, work, now).await?;
         }
         Step::RecordDebt(why, found) => {
@@ -109,6 +85,34 @@ pub async fn act(ctx: &Context, work: &mut Work, step: Step) -> Result<(), Error
             failed(ctx, work, &why, None).await?;
         }
         Step::Release | Step::Wait { .. } => {}
+    }
+    Ok(())
+}
+
+/// Puts on record that the client is there, and what the server took.
+async fn registered(ctx: &Context, work: &mut Work) -> Result<(), Error> {
+    let now = ctx.clock.now();
+    let Some(stored) = &work.stored else { return Ok(()) };
+    let s = &mut work.observed.status;
+    let first = s.registered_at.is_none();
+    s.phase = Phase::Registered;
+    s.client_id = Some(stored.management.client_id.clone());
+    s.registered_at = s.registered_at.or(Some(now));
+    // By an admin API it is on record here alone.
+    if let Management::Present { applied, .. } = &work.observed.management {
+        s.applied = Some(applied.clone());
+    }
+    s.scopes = stored.grant.scopes.clone().or(s.scopes.take());
+    s.secret_expires_at = stored.secret_expires_at.or(s.secret_expires_at);
+    s.retry = None;
+    s.failed_change = None;
+    // The answer came after all.
+    s.possible_orphan = None;
+    faults::point("before-registered");
+    record::status(ctx, work, now).await?;
+    faults::point("after-registered");
+    if first {
+        audit(work, "registered");
     }
     Ok(())
 }

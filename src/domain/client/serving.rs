@@ -218,7 +218,8 @@ fn bring_in_line(o: &Observed, entry: &ClientRegistration) -> Option<Step> {
         && entry.spec.server.backend.chooses_id()
         && request::needs_replacement(&entry.spec.request, &request::of(&o.client.spec))
     {
-        return Some(Step::EndEntry { name: name(entry), why: "it was begun for a credential of another kind" });
+        let why = "it was begun for a credential of another kind".to_owned();
+        return Some(Step::EndEntry { name: name(entry), reason: EndReason::Replaced, why });
     }
     let differs = open && entry.spec.request != request::of(&o.client.spec);
     (differs || entry.spec.expires_at != expires_at || !in_line(o, entry)).then(|| Step::UpdateEntry {
