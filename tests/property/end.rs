@@ -194,9 +194,12 @@ fn settled(world: &World, name: &str, entry: &ClientRegistration) -> Result<(), 
     let useless = deletion.useless_probes >= 5;
     // There is no credential of ours to make up for the lost answer to the deletion.
     let unheard = !proof && deletion.status.is_some_and(|s| s == 401) && mine.iter().all(|c| c.deleted_by_us);
+    // Something else stood at the address just when the credential was to be tried before the deletion.
+    let missed =
+        world.facts.swapped && state.evidence.as_ref().is_some_and(|e| e.level == EvidenceLevel::ServerConfirmed);
     // What was stored for an entry may not fit the one that was written in its place.
     let removed = world.facts.removed.contains(name);
-    if meddled || nothing_tells || useless || unheard || removed {
+    if missed || meddled || nothing_tells || useless || unheard || removed {
         Ok(())
     } else {
         Err(format!("ended, and stays a debt: {:?}; {:?}", state.retry.map(|r| r.last_error), state.deletion))
