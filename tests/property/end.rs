@@ -135,14 +135,14 @@ fn as_asked(world: &World, name: &str, entry: &ClientRegistration) -> Result<(),
         (true, true) => Some(DriftKind::Disabled),
         (true, false) => None,
     };
-    // A change that is under way or was refused is compared later.
-    if state.applied != Some(request::hash(&spec.request)) {
-        return Ok(());
-    }
     if seen != expected {
         return Err(format!("its client has drifted: {expected:?}, and on record is {seen:?}"));
     }
     if expected.is_some() {
+        return Ok(());
+    }
+    // A change that is under way or was refused is compared later.
+    if state.applied != Some(request::hash(&spec.request)) {
         return Ok(());
     }
     let scopes: BTreeSet<_> = client.scopes.iter().collect();
