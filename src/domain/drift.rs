@@ -38,14 +38,20 @@ pub fn weigh(
     now: DateTime<Utc>,
 ) -> Findings {
     let mut found = Findings { check: DriftCheck { at: now, ..DriftCheck::default() }, ..Findings::default() };
-    for entry in entries.iter().filter(|e| is_comparable(e, now)) {
+    for entry in entries.iter().filter(|e| goes_on(e)) {
         let (name, state) = (entry.metadata.name.clone().unwrap_or_default(), entry.state());
         let Some(client_id) = &state.client_id else { continue };
         found.check.clients += 1;
         let differs = match listed.get(client_id) {
             // Also when nothing is listed at all: what is missing is looked up before anything follows.
             None => Some((DriftKind::Missing, "it is not among the server's clients".to_owned())),
-            Some(client) => compare(&entry.spec.request, keys.get(&name), client),
+            Some(client) if client.enabled == Some(false) => {
+                Some((DriftKind::Disabled, "it is switched off at the server".to_owned()))
+            }
+            Some(client) if is_settled(entry, now) => compare(&entry.spec.request, keys.get(&name), client),
+            // What it is to be is changing, or a change of it was refused: compared once that is over.
+            Some(_) if state.drift.as_ref().is_some_and(|d| d.kind == DriftKind::Changed) => continue,
+            Some(_) => None,
         };
         found.check.drifted += u32::from(differs.is_some());
         let known = state.drift.as_ref();
@@ -60,18 +66,22 @@ pub fn weigh(
     found
 }
 
-/// Whether an entry says what its client should be: it exists, goes on, and no change is under way.
-fn is_comparable(entry: &ClientRegistration, now: DateTime<Utc>) -> bool {
+/// Whether an entry has a client that goes on.
+fn goes_on(entry: &ClientRegistration) -> bool {
+    let state = entry.state();
+    state.phase == Phase::Registered
+        && state.end.is_none()
+        && entry.spec.end.is_none()
+        && entry.metadata.deletion_timestamp.is_none()
+}
+
+/// Whether an entry says what its client should be: no change is under way, and none was refused.
+fn is_settled(entry: &ClientRegistration, now: DateTime<Utc>) -> bool {
     let state = entry.state();
     let rotates = entry.spec.key_rotation.as_ref().is_some_and(|asked| {
         asked.became(&state).is_none_or(|done| !done.is_over() && asked.retires_at.is_some_and(|at| at <= now))
     });
-    state.phase == Phase::Registered
-        && !rotates
-        && state.end.is_none()
-        && entry.spec.end.is_none()
-        && entry.metadata.deletion_timestamp.is_none()
-        && state.applied.is_some_and(|applied| applied == request::hash(&entry.spec.request))
+    !rotates && state.applied.is_some_and(|applied| applied == request::hash(&entry.spec.request))
 }
 
 /// How a client differs from what was asked, in words; `None` where it does not.
@@ -80,9 +90,6 @@ fn compare(
     keys: Option<&BTreeSet<String>>,
     client: &Present,
 ) -> Option<(DriftKind, String)> {
-    if client.enabled == Some(false) {
-        return Some((DriftKind::Disabled, "it is switched off at the server".to_owned()));
-    }
     let mut found = Vec::new();
     let mut say = |may: &str, what: &str, values: Vec<&str>| {
         if !values.is_empty() {

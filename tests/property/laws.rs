@@ -308,10 +308,11 @@ pub fn client_status(world: &mut World, key: &Key, status: &OAuthClientStatus) {
     }
     let name = status.registration_ref.as_ref().map(|r| r.name.clone()).unwrap_or_default();
     if said("Ready") {
-        // What a change brought is stored, and the record that wakes this object comes next.
-        let applied = world.entries.get(&name).and_then(|e| e.state().applied);
-        let under_way = world.management.get(&name).is_some_and(|m| Some(&m.stored.applied) != applied.as_ref());
-        let ended = !ends(world, &name).is_empty() || under_way && !world.server.admin;
+        // A server that makes a new secret with a change has it before anybody can know.
+        let entry = world.entries.get(&name).map(|e| (e.state().applied, request::hash(&e.spec.request)));
+        let stored = world.management.get(&name).map(|m| m.stored.applied.clone());
+        let settled = entry.is_some_and(|(applied, asked)| applied == stored && applied == Some(asked));
+        let ended = !ends(world, &name).is_empty() || world.server.rotates_secret && !settled;
         let client = world.clients.get(key);
         if !ended && client.is_some_and(|c| c.spec.jwks.is_none() && !secret_works(world, c)) {
             world.broken(format!("{} is called Ready, and what its Secret holds does not work", key.1));

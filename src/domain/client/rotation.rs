@@ -161,6 +161,10 @@ pub(super) fn out(
     let overlap = overlap(o);
     let rotated = successor.spec.rotation.is_some() && old.spec.request == successor.spec.request;
     match (rotated, old.spec.retires_at) {
+        // It was published again meanwhile, since the one before this successor did not last: the overlap begins anew.
+        (true, Some(at)) if is_counted_before(o, old, successor, at) && o.clock_trusted => {
+            Some(Step::RetireEntry { name: name(old), at: (now + overlap).trunc_subsecs(0) })
+        }
         (true, Some(_)) => None,
         // The overlap would be counted by a clock that is wrong.
         (true, None) if overlap > TimeDelta::zero() && !o.clock_trusted => None,
@@ -173,6 +177,20 @@ pub(super) fn out(
             why: "a later registration took its place".to_owned(),
         }),
     }
+}
+
+/// Whether the end of an overlap was counted from another successor than this one.
+fn is_counted_before(
+    o: &Observed,
+    old: &ClientRegistration,
+    successor: &ClientRegistration,
+    at: DateTime<Utc>,
+) -> bool {
+    let between = |e: &&ClientRegistration| (old.spec.attempt + 1..successor.spec.attempt).contains(&e.spec.attempt);
+    let last = !o.entries.iter().filter(between).any(goes_on);
+    // Ends are in whole seconds.
+    let earliest = successor.state().registered_at.map(|since| since + overlap(o) - TimeDelta::seconds(1));
+    last && earliest.is_some_and(|earliest| at < earliest)
 }
 
 fn overlap(o: &Observed) -> TimeDelta {

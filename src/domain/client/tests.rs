@@ -398,7 +398,7 @@ fn what_was_begun_for_a_credential_of_another_kind_is_begun_anew() {
     o.entries = vec![entry(&o, 1, Phase::Pending)];
     o.client.spec.token_endpoint_auth_method = crate::api::TokenEndpointAuthMethod::PrivateKeyJwt;
     edited(&mut o);
-    assert_eq!(brief(&decide(&o, now()).step), "update e1 whole", "nothing is made before the server is asked");
+    assert_eq!(brief(&decide(&o, now()).step), "update e1", "nothing is made before the server is asked");
     let hydra: crate::api::Backend = serde_json::from_value(json!({"hydra": {"adminUrl": "https://a"}})).unwrap();
     o.entries[0].spec.server.backend = hydra;
     assert!(matches!(decide(&o, now()).step, Step::EndEntry { .. }), "a secret may be stored");

@@ -103,13 +103,25 @@ fn a_key_more_is_a_credential_more() {
 #[rstest]
 #[case::ends(json!({"end": {"reason": "Expired", "message": "", "at": now()}}))]
 #[case::on_its_way(json!({"phase": "Registering"}))]
-#[case::a_change_is_under_way(json!({"applied": "v1:sha256:other"}))]
 fn what_is_not_settled_is_not_compared(#[case] status: Value) {
     let mut entry = entry();
     let mut all = serde_json::to_value(entry.state()).unwrap();
     all.as_object_mut().unwrap().extend(status.as_object().unwrap().clone());
     entry.status = Some(serde_json::from_value(all).unwrap());
     assert_eq!(found(&entry, None, &[]), None);
+}
+
+#[test]
+fn while_a_change_is_under_way_it_is_told_only_that_a_client_is_gone_or_off() {
+    let mut entry = entry();
+    entry.status.as_mut().unwrap().applied = Some("v1:sha256:other".into());
+    let kind = |client: Option<Present>| found(&entry, client, &[]).map(|(kind, _)| kind);
+    assert_eq!(kind(Some(with(|c| c.grant.scopes = Some(vec![])))), None);
+    assert_eq!(kind(Some(with(|c| c.enabled = Some(false)))), Some(DriftKind::Disabled));
+    assert_eq!(kind(None), Some(DriftKind::Missing));
+    let drift = Drift { since: now(), kind: DriftKind::Changed, message: "it has besides scopes admin".into() };
+    entry.status.as_mut().unwrap().drift = Some(drift);
+    assert_eq!(found(&entry, as_asked(), &[]), None, "that is over when the change is");
 }
 
 #[test]

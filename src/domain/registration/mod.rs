@@ -316,6 +316,12 @@ fn live(o: &Observed, now: DateTime<Utc>) -> Step {
                 let shown = s.acceptance.is_some() || o.pass.nothing_separates || !has_credential;
                 return if shown { Step::RecordRegistered } else { Step::Prove };
             }
+            // One that may be gone is not changed: that would fail for ever.
+            if s.drift.as_ref().is_some_and(|d| d.kind == DriftKind::Missing)
+                && let Some(step) = drifted(o, now)
+            {
+                return step;
+            }
             let failed_before = s.failed_change.as_ref().is_some_and(|f| f.request == wanted);
             if *applied != wanted && !failed_before {
                 Step::Update

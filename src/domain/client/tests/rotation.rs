@@ -211,3 +211,14 @@ fn what_was_rotated_away_does_not_outlive_an_entry_that_was_deleted() {
     o.entries[0].spec.retires_at = Some(now());
     assert_eq!(decide(&o, now()).step, Step::Wait);
 }
+
+#[test]
+fn the_overlap_begins_anew_where_a_successor_did_not_last() {
+    let mut o = rotating(Phase::Registered);
+    let before = now() + TimeDelta::minutes(3);
+    o.entries[0].spec.retires_at = Some(before);
+    let at = now() + TimeDelta::minutes(10);
+    assert_eq!(decide(&o, now()).step, Step::RetireEntry { name: "e1".into(), at }, "it was published until now");
+    o.entries[0].spec.retires_at = Some(at);
+    assert_eq!(decide(&o, now()).step, Step::Wait);
+}

@@ -129,3 +129,16 @@ fn a_clock_that_was_set_back_makes_no_request_settle_sooner() {
     attempt::failed(&mut o, Outcome::Unknown, ago(120));
     assert!(o.status.settles_at.is_some_and(|t| t > now()));
 }
+
+#[test]
+fn one_that_may_be_gone_is_looked_up_before_it_is_changed() {
+    let mut o = registered();
+    o.spec.request.scopes = vec!["b".into()];
+    let drift = Drift { since: ago(1), kind: DriftKind::Missing, message: "it is not among them".into() };
+    o.status.drift = Some(drift);
+    assert_step(&o, "LookUp");
+    o.pass.found = Some(Found::Gone);
+    assert_step(&o, "end GoneAtServer");
+    o.status.drift = None;
+    assert_step(&o, "Update");
+}
