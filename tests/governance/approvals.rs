@@ -39,7 +39,7 @@ pub fn nothing_before_a_person_says_yes(w: &World) {
     // The command that it names, as it stands.
     let command = says.split_once("by: ").expect("a command").1.replace("WHO", ANNA).replace("WHY", "OPS-7");
     nothing_happened(w, "c");
-    w.shell(&command.replace("kubectl create", &format!("kubectl create --as={ANNA}")));
+    w.bed.shell(&command.replace("kubectl create", &format!("kubectl create --as={ANNA}"))).expect("it works");
     w.wait("oauthclient/c", "condition=Ready");
     let status = &w.get("oauthclient/c")["status"];
     assert_eq!(status["approval"]["approver"], "anna@corp.example");

@@ -80,19 +80,6 @@ impl<'a> World<'a> {
         self.try_kubectl(args).unwrap_or_else(|e| panic!("kubectl {}: {e}", args.join(" ")))
     }
 
-    /// Runs a command that the operator names, in a shell that has kubectl.
-    pub fn shell(&self, command: &str) {
-        let command = command.replacen("kubectl", "$KUBECTL", 1);
-        let mut shell = std::process::Command::new("bash");
-        let done = shell
-            .args(["-c", &command])
-            .env("KUBECTL", self.bed.get("KUBECTL"))
-            .env("KUBECONFIG", self.bed.get("KUBECONFIG"))
-            .output()
-            .expect("run a shell");
-        assert!(done.status.success(), "{command}: {}", String::from_utf8_lossy(&done.stderr));
-    }
-
     /// Applies an OAuthClient with these members instead of the usual ones.
     pub fn try_client(&self, name: &str, members: &Value) -> Result<String, String> {
         self.try_client_with(&json!({"name": name}), members)
