@@ -53,6 +53,9 @@ const EVERYWHERE: &str = "
     authorizationservers.oauthclient.dev: get list watch patch
     oauthclients.oauthclient.dev/status authorizationservers.oauthclient.dev/status: update
     oauthclients.oauthclient.dev/finalizers: update
+    clientpolicies.oauthclient.dev clientapprovals.oauthclient.dev: list watch
+    validatingadmissionpolicies.admissionregistration.k8s.io: get
+    validatingadmissionpolicybindings.admissionregistration.k8s.io: get
     namespaces pods jobs.batch cronjobs.batch: get list watch
     deployments.apps statefulsets.apps daemonsets.apps replicasets.apps: get list watch
     secrets: get list watch create update delete
@@ -61,6 +64,7 @@ const EVERYWHERE: &str = "
 const AT_HOME: &str = "
     clientregistrations.oauthclient.dev: get list watch create patch delete
     clientregistrations.oauthclient.dev/status: update
+    oauthclients.oauthclient.dev clientapprovals.oauthclient.dev: create
     configmaps: get create
     secrets: patch
 ";
@@ -78,8 +82,10 @@ fn the_operator_has_the_manifests_rights_and_no_more(w: &World) {
     let secrets = role["rules"].as_array().expect("rules").iter().find(|r| r["resources"] == json!(["secrets"]));
     assert_eq!(secrets.expect("a rule")["verbs"], json!(["get", "create", "update", "patch", "delete"]));
     for (verb, what) in [
-        ("create", "oauthclients"),
         ("update", "oauthclients"),
+        ("update", "clientapprovals"),
+        ("create", "clientpolicies"),
+        ("approve", "authorizationservers"),
         ("create", "authorizationservers"),
         ("delete", "authorizationservers"),
         ("create", "serviceaccounts/token"),
@@ -96,6 +102,9 @@ fn the_operator_has_the_manifests_rights_and_no_more(w: &World) {
         }
     }
     assert!(!can(w, OPERATOR, &w.namespace, "get", "clientregistrations"), "the ledger is at home only");
+    for what in ["oauthclients", "clientapprovals"] {
+        assert!(!can(w, OPERATOR, &w.namespace, "create", what), "tried in a dry run at home, and never for a tenant");
+    }
 }
 
 fn a_tenant_has_its_own_clients_and_no_more(w: &World) {
