@@ -260,7 +260,8 @@ fn served(world: &World, key: &Key, client: &OAuthClient) -> Result<(), String> 
     let refused = world.server.refuses.as_ref().is_some_and(|s| wanted.scopes.contains(s));
     let noted = entry.state().failed_change.is_some_and(|f| f.request == request::hash(&wanted) && !f.unsupported);
     let other = entry.state().applied != Some(request::hash(&wanted));
-    let meddled = world.server.clients.iter().any(|c| c.entry == entry.name_any() && laws::excused(world, c));
+    let mine = |c: &super::server::Client| world.entries.get(&c.entry).is_some_and(|e| e.spec.client_ref.uid == uid);
+    let meddled = world.server.clients.iter().any(|c| mine(c) && laws::excused(world, c));
     let said = status.conditions.iter().any(|c| c.type_ == "Stalled" && c.reason == "ChangeRefused");
     if other && !refused && !noted && !said && !meddled && laws::against(world, client).is_none() {
         return Err("has a client that is not what is asked for, and nothing says why".into());

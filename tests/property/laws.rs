@@ -59,6 +59,10 @@ pub fn ends(world: &World, name: &str) -> BTreeSet<EndReason> {
     if world.server.admin && registered && !world.server.clients.iter().any(|c| c.entry == name && c.exists) {
         found.insert(EndReason::GoneAtServer);
     }
+    // Only the answer tells: where it was lost, asking again brings the client back to what is asked.
+    if world.facts.granted_more.contains(name) {
+        found.insert(EndReason::GrantedTooMuch);
+    }
     found
 }
 
@@ -119,9 +123,6 @@ fn ends_at(world: &World, name: &str, now: DateTime<Utc>) -> BTreeSet<EndReason>
     }
     if spec.retires_at.is_some_and(|at| now >= at) {
         found.insert(EndReason::Replaced);
-    }
-    if world.facts.granted_more.contains(name) {
-        found.insert(EndReason::GrantedTooMuch);
     }
     let everything = |scopes: &Option<Vec<String>>| scopes.iter().flatten().any(|s| s == "everything");
     if world.management.get(name).is_some_and(|m| everything(&m.stored.grant.scopes)) {
