@@ -175,6 +175,8 @@ fn settled(world: &World, name: &str, entry: &ClientRegistration) -> Result<(), 
             Phase::Registered if admin => as_asked(world, name, entry),
             Phase::Registered => Ok(()),
             Phase::Registering if admin && mine.iter().any(|c| c.exists && (c.disabled || !c.marked)) => Ok(()),
+            // It waits for its object to be allowed again, which says so.
+            Phase::Pending if laws::object(world, entry).is_some_and(|c| laws::against(world, c).is_some()) => Ok(()),
             // What the server's administrator did to it before it was ever tried.
             Phase::Registering if !admin && mine.iter().any(|c| c.meddled) => Ok(()),
             other => Err(format!("does not get on: {other:?}, {:?}", state.retry)),
@@ -198,7 +200,7 @@ fn settled(world: &World, name: &str, entry: &ClientRegistration) -> Result<(), 
     let useless = deletion.useless_probes >= 5;
     // There is no credential of ours to make up for the lost answer to the deletion.
     let unheard = !proof && deletion.status.is_some_and(|s| s == 401) && mine.iter().all(|c| c.deleted_by_us);
-    // Something else stood at the address just when the credential was to be tried before the deletion.
+    // Something else stood at the address, or answered, just when the credential was to be tried before the deletion.
     let missed =
         world.facts.swapped && state.evidence.as_ref().is_some_and(|e| e.level == EvidenceLevel::ServerConfirmed);
     // What was stored for an entry may not fit the one that was written in its place.
@@ -297,7 +299,8 @@ fn wants(world: &World, key: &Key, client: &OAuthClient) -> Result<(), String> {
     let unprovable = world.server.probing == Probing::Nothing
         && status.conditions.iter().any(|c| c.type_ == "Stalled" && c.reason == "EvidenceUnobtainable");
     let stuck = state.possible_orphan.as_ref().is_some_and(|p| p.unmanageable);
-    let debt = newest.is_some_and(|e| e.is_live() && e.state().end.is_some());
+    // Nothing is registered anew before all of its clients are gone.
+    let debt = world.entries.values().any(|e| e.spec.client_ref.uid == uid && e.is_live() && e.state().end.is_some());
     let meddled = world.server.clients.iter().any(|c| {
         laws::excused(world, c) && c.exists == world.server.admin && newest.is_some_and(|e| e.name_any() == c.entry)
     });

@@ -214,6 +214,10 @@ pub fn decide(o: &Observed, retention: TimeDelta, now: DateTime<Utc>) -> Step {
     if s.phase.is_final() {
         return after_the_end(o, retention, now);
     }
+    if s.possible_orphan.is_some() && o.management == Management::Unknown {
+        // Whether it can be revoked after all is not known now.
+        return Step::Wait { until: Some(now + LOOK_AGAIN) };
+    }
     if let Some(orphan) = &s.possible_orphan
         && (orphan.unmanageable || o.management == Management::Absent)
     {
