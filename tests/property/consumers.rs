@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
-use oauthclient_operator::api::{ClientRegistration, EndReason, OAuthClient, OAuthClientStatus, Phase};
+use oauthclient_operator::api::{ClientRegistration, EndReason, OAuthClient, Phase};
 use secrecy::ExposeSecret;
 
 use super::laws;
@@ -30,8 +30,8 @@ struct Published {
 #[derive(Debug, Default)]
 pub struct Consumers {
     held: BTreeMap<Key, Vec<Published>>,
-    /// When a rotation of an object was last put on record as asked for, by UID.
-    asked: BTreeMap<String, DateTime<Utc>>,
+    /// When a rotation brought what was published last, and what that was, by the object's UID.
+    rotated: BTreeMap<String, (DateTime<Utc>, Published)>,
 }
 
 /// The client's id and the credential in a Secret.
@@ -68,7 +68,7 @@ pub fn published(world: &mut World, secret: &Secret) {
     let rotated = before.is_some_and(|before| is_rotation(world, &before.client_id, &client_id));
     let overlap = if rotated { overlap(client) - TimeDelta::seconds(1) } else { TimeDelta::zero() };
     let until = world.now + overlap;
-    let held = world.facts.consumers.held.entry((key.0, secret.name_any())).or_default();
+    let held = world.facts.consumers.held.entry((key.0.clone(), secret.name_any())).or_default();
     if let Some(last) = held.last_mut() {
         if last.client_id == client_id && last.credential == credential {
             last.object = object;
@@ -76,23 +76,19 @@ pub fn published(world: &mut World, secret: &Secret) {
         }
         last.until = Some(until);
     }
-    held.push(Published { client_id, credential, object, until: None });
+    let new = Published { client_id, credential, object, until: None };
+    held.push(new.clone());
     if held.len() > 2 {
         held.remove(0);
     }
-}
-
-/// An object's status says that a rotation was asked for.
-pub fn asked(world: &mut World, key: &Key, status: &OAuthClientStatus) {
-    let Some(client) = world.clients.get(key) else { return };
-    let requested_at = |s: &OAuthClientStatus| s.rotation.as_ref().and_then(|r| r.requested_at);
-    let before = client.status.as_ref().and_then(requested_at);
-    if requested_at(status).is_none() || requested_at(status) == before {
-        return;
-    }
-    let (uid, now) = (client.uid().unwrap_or_default(), world.now);
-    if world.facts.consumers.asked.insert(uid, now).is_some_and(|last| now - last < AT_ONCE) {
-        world.broken(format!("{} is rotated twice within half a minute", key.1));
+    if rotated {
+        let now = world.now;
+        let uid = new.object.0.clone();
+        let last = world.facts.consumers.rotated.insert(uid, (now, new));
+        // One that came to nothing is made up for.
+        if last.is_some_and(|(at, last)| now - at < AT_ONCE && works(world, &last)) {
+            world.broken(format!("{} is rotated twice within half a minute", key.1));
+        }
     }
 }
 

@@ -175,8 +175,6 @@ fn settled(world: &World, name: &str, entry: &ClientRegistration) -> Result<(), 
             Phase::Registered if admin => as_asked(world, name, entry),
             Phase::Registered => Ok(()),
             Phase::Registering if admin && mine.iter().any(|c| c.exists && (c.disabled || !c.marked)) => Ok(()),
-            // It waits for its object to be allowed again, which says so.
-            Phase::Pending if laws::object(world, entry).is_some_and(|c| laws::against(world, c).is_some()) => Ok(()),
             // What the server's administrator did to it before it was ever tried.
             Phase::Registering if !admin && mine.iter().any(|c| c.meddled) => Ok(()),
             other => Err(format!("does not get on: {other:?}, {:?}", state.retry)),

@@ -301,7 +301,6 @@ pub fn entry_status(
 
 /// Before an OAuthClient's status is written.
 pub fn client_status(world: &mut World, key: &Key, status: &OAuthClientStatus) {
-    super::consumers::asked(world, key, status);
     let said = |type_: &str| status.conditions.iter().any(|c| c.type_ == type_ && c.status == "True");
     // What changed since the pass began is looked at again anyway.
     if world.woken.contains(&Actor::Client(key.clone())) {
