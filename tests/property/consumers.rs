@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
-use oauthclient_operator::api::{ClientRegistration, EndReason, OAuthClient, Phase};
+use oauthclient_operator::api::{ClientRegistration, EndReason, OAuthClient, Phase, RotationReason};
 use secrecy::ExposeSecret;
 
 use super::laws;
@@ -30,7 +30,7 @@ struct Published {
 #[derive(Debug, Default)]
 pub struct Consumers {
     held: BTreeMap<Key, Vec<Published>>,
-    /// When a rotation brought what was published last, and what that was, by the object's UID.
+    /// When a rotation that was asked for brought what was published last, and what that was, by the object's UID.
     rotated: BTreeMap<String, (DateTime<Utc>, Published)>,
 }
 
@@ -57,6 +57,16 @@ fn is_rotation(world: &World, from: &str, to: &str) -> bool {
     from == to || entry(from).zip(entry(to)).is_some_and(rotated)
 }
 
+/// Whether the annotation asked for the rotation that brought this.
+fn was_requested(world: &World, client_id: &str) -> bool {
+    let client = world.server.clients.iter().find(|c| c.id == client_id);
+    let spec = client.and_then(|c| world.entries.get(&c.entry)).map(|e| &e.spec);
+    spec.is_some_and(|s| match (&s.key_rotation, &s.rotation) {
+        (Some(by_key), _) => by_key.reason == RotationReason::Requested,
+        (None, by_entry) => by_entry.as_ref().is_some_and(|r| r.reason == RotationReason::Requested),
+    })
+}
+
 /// A Secret is about to hold this.
 pub fn published(world: &mut World, secret: &Secret) {
     let Some((client_id, credential)) = read(secret) else { return };
@@ -81,7 +91,7 @@ pub fn published(world: &mut World, secret: &Secret) {
     if held.len() > 2 {
         held.remove(0);
     }
-    if rotated {
+    if rotated && was_requested(world, &new.client_id) {
         let now = world.now;
         let uid = new.object.0.clone();
         let last = world.facts.consumers.rotated.insert(uid, (now, new));
