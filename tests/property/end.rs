@@ -203,7 +203,9 @@ fn settled(world: &World, name: &str, entry: &ClientRegistration) -> Result<(), 
         world.facts.swapped && state.evidence.as_ref().is_some_and(|e| e.level == EvidenceLevel::ServerConfirmed);
     // What was stored for an entry may not fit the one that was written in its place.
     let removed = world.facts.removed.contains(name);
-    if missed || meddled || nothing_tells || useless || unheard || removed {
+    // A new registration access token was in an answer that nobody lived to store.
+    let lost = !admin && mine.iter().any(|c| c.exists && !laws::can_be_deleted(world, c));
+    if lost || missed || meddled || nothing_tells || useless || unheard || removed {
         Ok(())
     } else {
         Err(format!("ended, and stays a debt: {:?}; {:?}", state.retry.map(|r| r.last_error), state.deletion))

@@ -392,7 +392,9 @@ pub fn after_every_call(world: &mut World) {
         let known = world.management.get(&client.entry).is_some_and(|m| m.stored.management.client_id == client.id);
         let Some(entry) = world.entries.get(&client.entry).filter(|_| known) else { continue };
         let state = entry.state();
-        if state.end.is_none() && entry.spec.end.is_none() && state.possible_orphan.is_none() {
+        // What was removed by force is not known to its object.
+        let counts = state.possible_orphan.is_none() && !world.facts.removed.contains(&client.entry);
+        if state.end.is_none() && entry.spec.end.is_none() && counts {
             live.entry(&entry.spec.client_ref.uid).or_default().push(entry);
         }
     }
