@@ -140,7 +140,7 @@ fn unsettled(o: &Observed, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
 /// The server refuses a registration after an earlier request to it had no answer: what that one may have made goes, then
 /// the refusal is all there is.
 pub(super) fn refused_after_doubt(o: &Observed, now: DateTime<Utc>) -> Step {
-    let deleted = o.status.deletion.as_ref().is_some_and(|d| d.is_taken());
+    let deleted = o.status.deletion.as_ref().is_some_and(crate::api::Deletion::is_taken);
     match o.pass.found {
         None => Step::LookUp,
         Some(Found::Ours) if !o.pass.deleted => Step::Delete,
