@@ -41,7 +41,8 @@ pub fn read(secret: &Secret) -> Option<(String, String)> {
 }
 
 fn overlap(client: &OAuthClient) -> TimeDelta {
-    let given = client.spec.rotation.as_ref().and_then(|r| r.overlap.as_ref()).and_then(|o| o.delta());
+    let given =
+        client.spec.rotation.as_ref().and_then(|r| r.overlap.as_ref()).and_then(oauthclient_operator::api::Span::delta);
     given.unwrap_or(super::end::LONGEST_OVERLAP)
 }
 

@@ -150,7 +150,8 @@ fn as_asked(world: &World, name: &str, entry: &ClientRegistration) -> Result<(),
         return Err(format!("its client has scopes {:?} instead of {:?}", client.scopes, spec.request.scopes));
     }
     let stored = world.management.get(name).map(|m| &m.stored);
-    let known: BTreeSet<_> = stored.iter().flat_map(|s| s.keys_at_server(false)).map(|k| k.expose_secret()).collect();
+    let known: BTreeSet<_> =
+        stored.iter().flat_map(|s| s.keys_at_server(false)).map(ExposeSecret::expose_secret).collect();
     let more = client.keys.iter().find(|k| spec.request.jwks.is_none() && !known.contains(k.as_str()));
     more.map_or(Ok(()), |key| Err(format!("its client may use {key} as well")))
 }

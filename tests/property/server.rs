@@ -89,6 +89,7 @@ pub enum Late {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub struct Server {
     pub mode: Mode,
     pub probing: Probing,
