@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::server::{Client, Mode};
 use super::world::{Job, Key, World};
-use super::{admin, laws};
+use super::{admin, consumers, laws};
 
 /// The objects of a case: two share a namespace, and may share a Secret.
 pub fn slot(n: u8) -> Key {
@@ -481,6 +481,8 @@ fn apply(world: &mut World, action: &Action) -> bool {
             if !there || world.namespaces.get(&key.0) == Some(&NamespaceState::Gone) {
                 return false;
             }
+            let uid = world.clients.get(&key).and_then(ResourceExt::uid).unwrap_or_default();
+            consumers::asked(world, uid);
             world.change_client(&key, false, |c| {
                 c.annotations_mut().insert(ROTATE_ANNOTATION.into(), "now".into());
             });
