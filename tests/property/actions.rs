@@ -481,8 +481,7 @@ fn apply(world: &mut World, action: &Action) -> bool {
             if !there || world.namespaces.get(&key.0) == Some(&NamespaceState::Gone) {
                 return false;
             }
-            let uid = world.clients.get(&key).and_then(ResourceExt::uid).unwrap_or_default();
-            consumers::asked(world, uid);
+            consumers::asked(world, &key);
             world.change_client(&key, false, |c| {
                 c.annotations_mut().insert(ROTATE_ANNOTATION.into(), "now".into());
             });

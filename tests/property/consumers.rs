@@ -60,10 +60,23 @@ fn is_rotation(world: &World, from: &str, to: &str) -> bool {
     from == to || entry(from).zip(entry(to)).is_some_and(rotated)
 }
 
-/// Somebody asks for a rotation.
-pub fn asked(world: &mut World, uid: String) {
-    let (now, place) = (world.now, world.fresh());
-    world.facts.consumers.asked.entry(uid).or_default().push((now, place));
+/// Somebody asks for a rotation; while another is under way, whose it is cannot be told.
+pub fn asked(world: &mut World, key: &Key) {
+    let Some(client) = world.clients.get(key) else { return };
+    let uid = client.uid().unwrap_or_default();
+    let secret = world.secrets.get(&(key.0.clone(), client.spec.secret_name(&key.1)));
+    let requested = client.status.as_ref().and_then(|s| s.rotation.as_ref()).is_some_and(|r| r.requested_at.is_some());
+    let is_idle = secret.and_then(read).is_some_and(|(client_id, credential)| {
+        let of = world.server.clients.iter().find(|c| c.id == client_id).map(|c| &c.entry);
+        let attempt = of.and_then(|name| world.entries.get(name)).map(|e| e.spec.attempt);
+        let newest = world.entries.values().filter(|e| e.spec.client_ref.uid == uid && e.is_live());
+        let held = Published { client_id, credential, object: (uid.clone(), 0), until: None };
+        newest.map(|e| e.spec.attempt).max() == attempt && is_latest(world, &held)
+    });
+    if is_idle && !requested {
+        let (now, place) = (world.now, world.fresh());
+        world.facts.consumers.asked.entry(uid).or_default().push((now, place));
+    }
 }
 
 /// Whether the annotation asked for the rotation that brought this.
