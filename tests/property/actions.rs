@@ -182,6 +182,26 @@ pub fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
+/// An action of a few kinds, on one object and its clients.
+pub fn focused_action() -> impl Strategy<Value = Action> {
+    let kinds = prop::sample::select(vec![Kind::Plain, Kind::Signed, Kind::RotatedKey]);
+    prop_oneof![
+        2 => kinds.prop_map(|kind| Action::Create(0, kind)),
+        4 => Just(Action::Rotate(0)),
+        2 => Just(Action::Rotation(0, Cycle::OnDemand)),
+        2 => prop::sample::select(vec![-7200i64, 0, 7200]).prop_map(Action::ClockOff),
+        2 => any::<bool>().prop_map(Action::ServerRefuses),
+        2 => (0u8..3).prop_map(|which| Action::Scopes(0, which)),
+        1 => (0u8..3).prop_map(|which| Action::Method(0, which)),
+        2 => any::<bool>().prop_map(|suspend| Action::Suspend(0, suspend)),
+        1 => any::<bool>().prop_map(Action::ForbidNamespaces),
+        1 => Just(Action::Delete(0)),
+        1 => (0u8..3).prop_map(Action::DeleteEntry),
+        1 => (0u8..2).prop_map(Action::Vanishes),
+        3 => Just(Action::LateEffects),
+    ]
+}
+
 fn spec(world: &World, kind: Kind) -> OAuthClientSpec {
     let mut spec = json!({
         "authorizationServerRef": {"name": "s"},
@@ -424,7 +444,7 @@ fn apply(world: &mut World, action: &Action) -> bool {
         }
         Action::ClockOff(seconds) => {
             let changed = world.skew != TimeDelta::seconds(seconds);
-            world.skew = TimeDelta::seconds(seconds);
+            world.set_skew(TimeDelta::seconds(seconds));
             changed
         }
         Action::ServerIs(mode) => {
