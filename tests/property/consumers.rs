@@ -97,8 +97,14 @@ pub fn published(world: &mut World, secret: &Secret) {
     let Some(client) = world.clients.get(&key) else { return };
     let object = (client.uid().unwrap_or_default(), client.metadata.generation.unwrap_or_default());
     let before = world.facts.consumers.held.get(&(key.0.clone(), secret.name_any())).and_then(|h| h.last().cloned());
-    let rotated = before.is_some_and(|before| is_rotation(world, &before.client_id, &client_id));
-    let overlap = if rotated { overlap(client) - TimeDelta::seconds(1) } else { TimeDelta::zero() };
+    let rotated = before.as_ref().is_some_and(|before| is_rotation(world, &before.client_id, &client_id));
+    // One whose time was over while the operator was away is not to be had back.
+    let over = before.is_some_and(|before| {
+        let of = world.server.clients.iter().find(|c| c.id == before.client_id);
+        let spec = of.and_then(|c| world.entries.get(&c.entry)).map(|e| &e.spec);
+        spec.and_then(|s| s.retires_at).is_some_and(|at| at <= world.now)
+    });
+    let overlap = if rotated && !over { overlap(client) - TimeDelta::seconds(1) } else { TimeDelta::zero() };
     let until = world.now + overlap;
     let held = world.facts.consumers.held.entry((key.0.clone(), secret.name_any())).or_default();
     if let Some(last) = held.last_mut() {
