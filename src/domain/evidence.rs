@@ -110,7 +110,7 @@ pub fn is_fresh(acceptance: &Acceptance, now: DateTime<Utc>) -> bool {
 
 /// Whether an acceptance is recent enough for a deletion at this time: not after it either, but for a clock that was set
 /// back a little.
-fn is_close(accepted: DateTime<Utc>, deletion: DateTime<Utc>) -> bool {
+pub fn is_close(accepted: DateTime<Utc>, deletion: DateTime<Utc>) -> bool {
     (-SET_BACK..=FRESH).contains(&(deletion - accepted))
 }
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::server::{Client, Mode};
 use super::world::{Job, Key, World};
-use super::{admin, laws};
+use super::{admin, consumers, laws};
 
 /// The objects of a case: two share a namespace, and may share a Secret.
 pub fn slot(n: u8) -> Key {
@@ -179,6 +179,26 @@ pub fn action() -> impl Strategy<Value = Action> {
         2 => Just(Action::LateEffects),
         2 => (0u8..4, any::<bool>()).prop_map(|(n, d)| Action::Disabled(n, d)),
         1 => (0u8..4).prop_map(Action::Vanishes),
+    ]
+}
+
+/// An action of a few kinds, on one object and its clients.
+pub fn focused_action() -> impl Strategy<Value = Action> {
+    let kinds = prop::sample::select(vec![Kind::Plain, Kind::Signed, Kind::RotatedKey]);
+    prop_oneof![
+        2 => kinds.prop_map(|kind| Action::Create(0, kind)),
+        4 => Just(Action::Rotate(0)),
+        2 => Just(Action::Rotation(0, Cycle::OnDemand)),
+        2 => prop::sample::select(vec![-7200i64, 0, 7200]).prop_map(Action::ClockOff),
+        2 => any::<bool>().prop_map(Action::ServerRefuses),
+        2 => (0u8..3).prop_map(|which| Action::Scopes(0, which)),
+        1 => (0u8..3).prop_map(|which| Action::Method(0, which)),
+        2 => any::<bool>().prop_map(|suspend| Action::Suspend(0, suspend)),
+        1 => any::<bool>().prop_map(Action::ForbidNamespaces),
+        1 => Just(Action::Delete(0)),
+        1 => (0u8..3).prop_map(Action::DeleteEntry),
+        1 => (0u8..2).prop_map(Action::Vanishes),
+        3 => Just(Action::LateEffects),
     ]
 }
 
@@ -424,7 +444,7 @@ fn apply(world: &mut World, action: &Action) -> bool {
         }
         Action::ClockOff(seconds) => {
             let changed = world.skew != TimeDelta::seconds(seconds);
-            world.skew = TimeDelta::seconds(seconds);
+            world.set_skew(TimeDelta::seconds(seconds));
             changed
         }
         Action::ServerIs(mode) => {
@@ -481,6 +501,7 @@ fn apply(world: &mut World, action: &Action) -> bool {
             if !there || world.namespaces.get(&key.0) == Some(&NamespaceState::Gone) {
                 return false;
             }
+            consumers::asked(world, &key);
             world.change_client(&key, false, |c| {
                 c.annotations_mut().insert(ROTATE_ANNOTATION.into(), "now".into());
             });

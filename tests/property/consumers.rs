@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
-use oauthclient_operator::api::{ClientRegistration, EndReason, OAuthClient, OAuthClientStatus, Phase, Span};
+use oauthclient_operator::api::{ClientRegistration, EndReason, OAuthClient, Phase, RotationReason};
 use secrecy::ExposeSecret;
 
 use super::laws;
@@ -30,8 +30,10 @@ struct Published {
 #[derive(Debug, Default)]
 pub struct Consumers {
     held: BTreeMap<Key, Vec<Published>>,
-    /// When a rotation of an object was last put on record as asked for, by UID.
-    asked: BTreeMap<String, DateTime<Utc>>,
+    /// When it was asked for a rotation, by the object's UID, in the order of what happens.
+    asked: BTreeMap<String, Vec<(DateTime<Utc>, u64)>>,
+    /// What the last one that was asked for brought, and its place in that order.
+    rotated: BTreeMap<String, (u64, Published)>,
 }
 
 /// The client's id and the credential in a Secret.
@@ -41,21 +43,50 @@ pub fn read(secret: &Secret) -> Option<(String, String)> {
 }
 
 fn overlap(client: &OAuthClient) -> TimeDelta {
-    let given = client.spec.rotation.as_ref().and_then(|r| r.overlap.as_ref()).and_then(Span::delta);
+    let given =
+        client.spec.rotation.as_ref().and_then(|r| r.overlap.as_ref()).and_then(oauthclient_operator::api::Span::delta);
     given.unwrap_or(super::end::LONGEST_OVERLAP)
 }
 
 /// Whether nothing but the credential has changed from one client to the other.
 fn is_rotation(world: &World, from: &str, to: &str) -> bool {
     let entry = |id: &str| {
-        // Somebody else's may have had that id before.
-        let mut of_this_id = world.server.clients.iter().filter(|c| c.id == id);
-        of_this_id.find_map(|client| world.entries.get(&client.entry))
+        let client = world.server.clients.iter().find(|c| c.id == id)?;
+        world.entries.get(&client.entry)
     };
     let rotated = |(from, to): (&ClientRegistration, &ClientRegistration)| {
         to.spec.rotation.is_some() && from.spec.request == to.spec.request
     };
     from == to || entry(from).zip(entry(to)).is_some_and(rotated)
+}
+
+/// Somebody asks for a rotation; while another is under way, whose it is cannot be told.
+pub fn asked(world: &mut World, key: &Key) {
+    let Some(client) = world.clients.get(key) else { return };
+    let uid = client.uid().unwrap_or_default();
+    let secret = world.secrets.get(&(key.0.clone(), client.spec.secret_name(&key.1)));
+    let requested = client.status.as_ref().and_then(|s| s.rotation.as_ref()).is_some_and(|r| r.requested_at.is_some());
+    let is_idle = secret.and_then(read).is_some_and(|(client_id, credential)| {
+        let of = world.server.clients.iter().find(|c| c.id == client_id).map(|c| &c.entry);
+        let attempt = of.and_then(|name| world.entries.get(name)).map(|e| e.spec.attempt);
+        let newest = world.entries.values().filter(|e| e.spec.client_ref.uid == uid && e.is_live());
+        let held = Published { client_id, credential, object: (uid.clone(), 0), until: None };
+        newest.map(|e| e.spec.attempt).max() == attempt && is_latest(world, &held)
+    });
+    if is_idle && !requested {
+        let (now, place) = (world.now, world.fresh());
+        world.facts.consumers.asked.entry(uid).or_default().push((now, place));
+    }
+}
+
+/// Whether the annotation asked for the rotation that brought this.
+fn was_requested(world: &World, client_id: &str) -> bool {
+    let client = world.server.clients.iter().find(|c| c.id == client_id);
+    let spec = client.and_then(|c| world.entries.get(&c.entry)).map(|e| &e.spec);
+    spec.is_some_and(|s| match (&s.key_rotation, &s.rotation) {
+        (Some(by_key), _) => by_key.reason == RotationReason::Requested,
+        (None, by_entry) => by_entry.as_ref().is_some_and(|r| r.reason == RotationReason::Requested),
+    })
 }
 
 /// A Secret is about to hold this.
@@ -66,10 +97,16 @@ pub fn published(world: &mut World, secret: &Secret) {
     let Some(client) = world.clients.get(&key) else { return };
     let object = (client.uid().unwrap_or_default(), client.metadata.generation.unwrap_or_default());
     let before = world.facts.consumers.held.get(&(key.0.clone(), secret.name_any())).and_then(|h| h.last().cloned());
-    let rotated = before.is_some_and(|before| is_rotation(world, &before.client_id, &client_id));
-    let overlap = if rotated { overlap(client) - TimeDelta::seconds(1) } else { TimeDelta::zero() };
+    let rotated = before.as_ref().is_some_and(|before| is_rotation(world, &before.client_id, &client_id));
+    // One whose time was over while the operator was away is not to be had back.
+    let over = before.is_some_and(|before| {
+        let of = world.server.clients.iter().find(|c| c.id == before.client_id);
+        let spec = of.and_then(|c| world.entries.get(&c.entry)).map(|e| &e.spec);
+        spec.and_then(|s| s.retires_at).is_some_and(|at| at <= world.now)
+    });
+    let overlap = if rotated && !over { overlap(client) - TimeDelta::seconds(1) } else { TimeDelta::zero() };
     let until = world.now + overlap;
-    let held = world.facts.consumers.held.entry((key.0, secret.name_any())).or_default();
+    let held = world.facts.consumers.held.entry((key.0.clone(), secret.name_any())).or_default();
     if let Some(last) = held.last_mut() {
         if last.client_id == client_id && last.credential == credential {
             last.object = object;
@@ -77,30 +114,23 @@ pub fn published(world: &mut World, secret: &Secret) {
         }
         last.until = Some(until);
     }
-    held.push(Published { client_id, credential, object, until: None });
+    let new = Published { client_id, credential, object, until: None };
+    held.push(new.clone());
     if held.len() > 2 {
         held.remove(0);
     }
-}
-
-/// An object's status says that a rotation was asked for.
-pub fn asked(world: &mut World, key: &Key, status: &OAuthClientStatus) {
-    let Some(client) = world.clients.get(key) else { return };
-    let requested_at = |s: &OAuthClientStatus| s.rotation.as_ref().and_then(|r| r.requested_at);
-    let before = client.status.as_ref().and_then(requested_at);
-    if requested_at(status).is_none() || requested_at(status) == before {
-        return;
-    }
-    let (uid, now) = (client.uid().unwrap_or_default(), world.now);
-    // One that came to nothing is no rotation.
-    let in_vain = world.entries.values().any(|e| {
-        let state = e.state();
-        let lost = state.possible_orphan.is_some() || state.rejection.is_some() || state.end.is_some();
-        e.spec.client_ref.uid == uid && e.spec.rotation.is_some() && lost && state.registered_at.is_none()
-    });
-    let last = world.facts.consumers.asked.insert(uid, now);
-    if !in_vain && last.is_some_and(|last| now - last < AT_ONCE) {
-        world.broken(format!("{} is rotated twice within half a minute", key.1));
+    if rotated && was_requested(world, &new.client_id) {
+        let (now, place, uid) = (world.now, world.fresh(), new.object.0.clone());
+        let last = world.facts.consumers.rotated.insert(uid.clone(), (place, new));
+        let asked = world.facts.consumers.asked.get(&uid);
+        // What was asked for before that, and not long ago, was done by that; one that came to nothing is made up for.
+        let again = last.is_some_and(|(place, last)| {
+            let done = asked.into_iter().flatten().any(|(at, asked)| *asked < place && now - *at < AT_ONCE);
+            done && works(world, &last)
+        });
+        if again {
+            world.broken(format!("{} is rotated twice within half a minute", key.1));
+        }
     }
 }
 

@@ -203,12 +203,14 @@ fn settled(world: &World, name: &str, entry: &ClientRegistration) -> Result<(), 
     let useless = deletion.useless_probes >= 5;
     // There is no credential of ours to make up for the lost answer to the deletion.
     let unheard = !proof && deletion.status.is_some_and(|s| s == 401) && mine.iter().all(|c| c.deleted_by_us);
-    // Something else stood at the address just when the credential was to be tried before the deletion.
+    // Something else stood at the address, or answered, just when the credential was to be tried before the deletion.
     let missed =
         world.facts.swapped && state.evidence.as_ref().is_some_and(|e| e.level == EvidenceLevel::ServerConfirmed);
     // What was stored for an entry may not fit the one that was written in its place.
     let removed = world.facts.removed.contains(name);
-    if missed || meddled || nothing_tells || useless || unheard || removed {
+    // A new registration access token was in an answer that nobody lived to store.
+    let lost = !admin && mine.iter().any(|c| c.exists && !laws::can_be_deleted(world, c));
+    if lost || missed || meddled || nothing_tells || useless || unheard || removed {
         Ok(())
     } else {
         Err(format!("ended, and stays a debt: {:?}; {:?}", state.retry.map(|r| r.last_error), state.deletion))
@@ -265,7 +267,8 @@ fn served(world: &World, key: &Key, client: &OAuthClient) -> Result<(), String> 
     let refused = world.server.refuses.as_ref().is_some_and(|s| wanted.scopes.contains(s));
     let noted = entry.state().failed_change.is_some_and(|f| f.request == request::hash(&wanted) && !f.unsupported);
     let other = entry.state().applied != Some(request::hash(&wanted));
-    let meddled = world.server.clients.iter().any(|c| c.entry == entry.name_any() && laws::excused(world, c));
+    let mine = |c: &super::server::Client| world.entries.get(&c.entry).is_some_and(|e| e.spec.client_ref.uid == uid);
+    let meddled = world.server.clients.iter().any(|c| mine(c) && laws::excused(world, c));
     let said = status.conditions.iter().any(|c| c.type_ == "Stalled" && c.reason == "ChangeRefused");
     if other && !refused && !noted && !said && !meddled && laws::against(world, client).is_none() {
         return Err("has a client that is not what is asked for, and nothing says why".into());
@@ -301,7 +304,8 @@ fn wants(world: &World, key: &Key, client: &OAuthClient) -> Result<(), String> {
     let unprovable = world.server.probing == Probing::Nothing
         && status.conditions.iter().any(|c| c.type_ == "Stalled" && c.reason == "EvidenceUnobtainable");
     let stuck = state.possible_orphan.as_ref().is_some_and(|p| p.unmanageable);
-    let debt = newest.is_some_and(|e| e.is_live() && e.state().end.is_some());
+    // Nothing is registered anew before all of its clients are gone.
+    let debt = world.entries.values().any(|e| e.spec.client_ref.uid == uid && e.is_live() && e.state().end.is_some());
     let meddled = world.server.clients.iter().any(|c| {
         laws::excused(world, c) && c.exists == world.server.admin && newest.is_some_and(|e| e.name_any() == c.entry)
     });

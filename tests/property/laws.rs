@@ -59,6 +59,10 @@ pub fn ends(world: &World, name: &str) -> BTreeSet<EndReason> {
     if world.server.admin && registered && !world.server.clients.iter().any(|c| c.entry == name && c.exists) {
         found.insert(EndReason::GoneAtServer);
     }
+    // Only the answer tells: where it was lost, asking again brings the client back to what is asked.
+    if world.facts.granted_more.contains(name) {
+        found.insert(EndReason::GrantedTooMuch);
+    }
     found
 }
 
@@ -119,9 +123,6 @@ fn ends_at(world: &World, name: &str, now: DateTime<Utc>) -> BTreeSet<EndReason>
     }
     if spec.retires_at.is_some_and(|at| now >= at) {
         found.insert(EndReason::Replaced);
-    }
-    if world.facts.granted_more.contains(name) {
-        found.insert(EndReason::GrantedTooMuch);
     }
     let everything = |scopes: &Option<Vec<String>>| scopes.iter().flatten().any(|s| s == "everything");
     if world.management.get(name).is_some_and(|m| everything(&m.stored.grant.scopes)) {
@@ -300,7 +301,6 @@ pub fn entry_status(
 
 /// Before an OAuthClient's status is written.
 pub fn client_status(world: &mut World, key: &Key, status: &OAuthClientStatus) {
-    super::consumers::asked(world, key, status);
     let said = |type_: &str| status.conditions.iter().any(|c| c.type_ == type_ && c.status == "True");
     // What changed since the pass began is looked at again anyway.
     if world.woken.contains(&Actor::Client(key.clone())) {
@@ -392,7 +392,9 @@ pub fn after_every_call(world: &mut World) {
         let known = world.management.get(&client.entry).is_some_and(|m| m.stored.management.client_id == client.id);
         let Some(entry) = world.entries.get(&client.entry).filter(|_| known) else { continue };
         let state = entry.state();
-        if state.end.is_none() && entry.spec.end.is_none() && state.possible_orphan.is_none() {
+        // What was removed by force is not known to its object.
+        let counts = state.possible_orphan.is_none() && !world.facts.removed.contains(&client.entry);
+        if state.end.is_none() && entry.spec.end.is_none() && counts {
             live.entry(&entry.spec.client_ref.uid).or_default().push(entry);
         }
     }

@@ -12,6 +12,7 @@ use oauthclient_operator::kubernetes::management_secret::Stored;
 use secrecy::SecretString;
 
 use super::calls::Api;
+use super::faults::Fault;
 use super::registration::{Work, credential, failed, record};
 use super::schedule::Shared;
 use super::world::ApiError;
@@ -24,8 +25,12 @@ async fn try_credential(
     now: DateTime<Utc>,
 ) -> Result<ProbeRecord, NoAnswer> {
     let what = if credential.is_some() { "probe" } else { "control" };
-    api.call(what, |w, fault| w.server.probe(method, credential.map(|(id, secret)| (id.as_str(), secret)), now, fault))
-        .await
+    api.call(what, |w, fault| {
+        // Whoever says that of a live credential is not the server.
+        w.facts.swapped |= fault == Fault::Refused(401);
+        w.server.probe(method, credential.map(|(id, secret)| (id.as_str(), secret)), now, fault)
+    })
+    .await
 }
 
 /// A control, shared for half a minute.

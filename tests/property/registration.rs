@@ -190,18 +190,7 @@ async fn act(api: &Api, shared: &Shared, work: &mut Work, step: Step) -> Result<
         Step::RecordPossibleOrphan => orphan(api, work, false).await?,
         Step::Prove => probing::prove(api, shared, work).await?,
         Step::RecordRegistered => {
-            let Some(stored) = &work.stored else { return Ok(()) };
-            let s = &mut work.observed.status;
-            s.phase = Phase::Registered;
-            s.client_id = Some(stored.management.client_id.clone());
-            s.registered_at = s.registered_at.or(Some(now));
-            if let Management::Present { applied, .. } = &work.observed.management {
-                s.applied = Some(applied.clone());
-            }
-            s.scopes = stored.grant.scopes.clone().or(s.scopes.take());
-            s.retry = None;
-            s.failed_change = None;
-            s.possible_orphan = None;
+            attempt::succeeded(&mut work.observed, now);
             record(api, work).await?;
         }
         Step::Update => registering::update(api, work).await?,

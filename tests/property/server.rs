@@ -90,6 +90,7 @@ pub enum Late {
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a way of servers by itself")]
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub struct Server {
     pub mode: Mode,
     pub probing: Probing,

@@ -5,7 +5,7 @@ use super::say::{audit, failed, orphan};
 use super::{probe, record, register, revoke, rotate, say, update};
 use crate::api::{End, Phase, Retry};
 use crate::controller::{Context, Error, faults};
-use crate::domain::registration::{Management, Step, attempt, deletion_follows};
+use crate::domain::registration::{Step, attempt, deletion_follows};
 
 /// Does one step.
 pub async fn act(ctx: &Context, work: &mut Work, step: Step) -> Result<(), Error> {
@@ -93,21 +93,11 @@ pub async fn act(ctx: &Context, work: &mut Work, step: Step) -> Result<(), Error
 async fn registered(ctx: &Context, work: &mut Work) -> Result<(), Error> {
     let now = ctx.clock.now();
     let Some(stored) = &work.stored else { return Ok(()) };
+    let expires_at = stored.secret_expires_at;
+    let first = work.observed.status.registered_at.is_none();
+    attempt::succeeded(&mut work.observed, now);
     let s = &mut work.observed.status;
-    let first = s.registered_at.is_none();
-    s.phase = Phase::Registered;
-    s.client_id = Some(stored.management.client_id.clone());
-    s.registered_at = s.registered_at.or(Some(now));
-    // By an admin API it is on record here alone.
-    if let Management::Present { applied, .. } = &work.observed.management {
-        s.applied = Some(applied.clone());
-    }
-    s.scopes = stored.grant.scopes.clone().or(s.scopes.take());
-    s.secret_expires_at = stored.secret_expires_at.or(s.secret_expires_at);
-    s.retry = None;
-    s.failed_change = None;
-    // The answer came after all.
-    s.possible_orphan = None;
+    s.secret_expires_at = expires_at.or(s.secret_expires_at);
     faults::point("before-registered");
     record::status(ctx, work, now).await?;
     faults::point("after-registered");

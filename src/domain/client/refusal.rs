@@ -194,6 +194,20 @@ fn workload_name(o: &Observed) -> String {
     o.client.spec.workload_ref.as_ref().map_or_else(String::new, |w| format!("{} {}", w.kind, w.name))
 }
 
+/// Ends what was begun after this attempt: the registration controller knows nothing of what stands against it. Where the
+/// caller chooses the id, also one whose request had no answer can be taken back.
+fn take_back(o: &Observed, refusal: &Refusal, after: u32) -> Option<Step> {
+    let can_be_taken_back = |e: &&ClientRegistration| {
+        let state = e.state();
+        state.attempted_at.is_none() || e.spec.server.backend.chooses_id() && state.registered_at.is_none()
+    };
+    let begun = o.entries.last().filter(|e| e.spec.attempt > after && goes_on(e) && can_be_taken_back(e));
+    let begun = begun.filter(|_| !refusal.waiting && !refusal.ends)?;
+    let name = begun.metadata.name.clone().unwrap_or_default();
+    let why = "it was refused before it was registered".to_owned();
+    Some(Step::EndEntry { name, reason: EndReason::Replaced, why })
+}
+
 /// Says what stands against it. A client that runs goes on as it does (G6).
 pub(super) fn refuse(
     o: &Observed,
@@ -213,6 +227,9 @@ pub(super) fn refuse(
         if let Some(step) = take_over(o, serving, now) {
             return Decision { step, status: None, requeue_at: None };
         }
+        if let Some(step) = take_back(o, &refusal, serving.spec.attempt) {
+            return Decision { step, status: None, requeue_at: None };
+        }
         let expiry = at(o, serving.spec.expires_at, now);
         let requeue_at = Some(refusal.again.map_or(expiry, |t| expiry.min(now + t)));
         let mut status = base(o, serving);
@@ -228,17 +245,7 @@ pub(super) fn refuse(
         finish(o, &mut status, if ready { "Ready" } else { "Refused" }, refusal.message, said, now);
         return Decision { step: Step::Wait, status: Some(status), requeue_at };
     }
-    // Where the caller chooses the id, also one whose request had no answer can be taken back.
-    let can_be_taken_back = |e: &&ClientRegistration| {
-        let state = e.state();
-        state.attempted_at.is_none() || e.spec.server.backend.chooses_id() && state.registered_at.is_none()
-    };
-    let begun = o.entries.last().filter(|e| goes_on(e) && can_be_taken_back(e));
-    if let Some(begun) = begun.filter(|_| !refusal.waiting && !refusal.ends) {
-        // The registration controller knows nothing of what stands against it.
-        let name = begun.metadata.name.clone().unwrap_or_default();
-        let why = "it was refused before it was registered".to_owned();
-        let step = Step::EndEntry { name, reason: EndReason::Replaced, why };
+    if let Some(step) = take_back(o, &refusal, 0) {
         return Decision { step, status: None, requeue_at: None };
     }
     let mut status = o.client.status.clone().unwrap_or_default();

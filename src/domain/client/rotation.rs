@@ -121,10 +121,24 @@ fn next(o: &Observed, entry: &ClientRegistration) -> Option<(DateTime<Utc>, Rota
     (first.0 < entry.spec.expires_at).then_some(first)
 }
 
+/// An entry that was rotated away, and is published again since its successor did not last: what is published does not
+/// retire before there is another.
+pub(super) fn kept_on(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Option<Step> {
+    let at = entry.spec.retires_at.filter(|_| o.clock_trusted)?;
+    let near = at > now && at < now + longer(o) / 2;
+    near.then(|| Step::RetireEntry { name: name(entry), at: (now + longer(o)).trunc_subsecs(0) })
+}
+
+/// The overlap, where that is not too short to look again in.
+fn longer(o: &Observed) -> TimeDelta {
+    overlap(o).max(TimeDelta::minutes(10))
+}
+
 /// When to look again for the sake of rotation.
 pub(super) fn look_again(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let again = o.entries.last().and_then(|e| e.state().rejection.and(e.state().attempted_at)).map(|t| t + TRY_AGAIN);
-    next(o, entry).map(|(when, _)| when).into_iter().chain(again).filter(|t| *t > now).min()
+    let kept_on = entry.spec.retires_at.map(|at| at - longer(o) / 2 + TimeDelta::seconds(1));
+    next(o, entry).map(|(when, _)| when).into_iter().chain(again).chain(kept_on).filter(|t| *t > now).min()
 }
 
 /// Whether a registration for a rotation that the server refused may be tried again.

@@ -56,6 +56,9 @@ pub(super) fn serve(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
     if let Some(step) = take_over(o, entry, now) {
         return only(step);
     }
+    if let Some(step) = rotation::kept_on(o, entry, now) {
+        return only(step);
+    }
     if let Some(step) = rotation::key_published(o, entry, now) {
         return only(step);
     }

@@ -389,6 +389,10 @@ fn what_was_begun_where_the_caller_chooses_the_id_is_taken_back_when_refused() {
     let hydra: crate::api::Backend = serde_json::from_value(json!({"hydra": {"adminUrl": "https://a"}})).unwrap();
     o.entries[0].spec.server.backend = hydra;
     assert!(matches!(decide(&o, now()).step, Step::EndEntry { .. }));
+    let mut o = replacing(|o| o.server.as_mut().unwrap().spec.allowed_namespaces.names = vec!["other".into()]);
+    assert_eq!(brief(&decide(&o, now()).step), "end e2", "and one that was to replace another");
+    state(&mut o).attempted_at = Some(now());
+    assert_eq!(brief(&decide(&o, now()).step), "Wait");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::Observed;
+use super::{Management, Observed};
 use crate::api::Phase;
 
 /// What became of a registration request that brought no client.
@@ -67,6 +67,22 @@ pub fn failed(o: &mut Observed, outcome: Outcome, now: DateTime<Utc>) -> Follows
         Outcome::Unknown => Follows::PossibleOrphan { unmanageable: false },
         Outcome::Unmanageable => Follows::PossibleOrphan { unmanageable: true },
     }
+}
+
+/// A client exists and works, or was changed. What the server took is what a decision knows of it: where the credential is
+/// stored before the server hears of it, the management Secret does not say.
+pub fn succeeded(o: &mut Observed, now: DateTime<Utc>) {
+    let Management::Present { client_id, applied, granted, .. } = &o.management else { return };
+    let s = &mut o.status;
+    s.phase = Phase::Registered;
+    s.client_id = Some(client_id.clone());
+    s.registered_at = s.registered_at.or(Some(now));
+    s.applied = Some(applied.clone());
+    s.scopes = granted.scopes.clone().or(s.scopes.take());
+    s.retry = None;
+    s.failed_change = None;
+    // The answer came after all.
+    s.possible_orphan = None;
 }
 
 /// There is no client of this request. Of an earlier one that had no answer there may be one.

@@ -215,7 +215,7 @@ pub fn decide(o: &Observed, retention: TimeDelta, now: DateTime<Utc>) -> Step {
         return after_the_end(o, retention, now);
     }
     if s.possible_orphan.is_some() && o.management == Management::Unknown {
-        // Whether its answer came after all decides what it is.
+        // Whether it can be revoked after all is not known now.
         return Step::Wait { until: Some(now + LOOK_AGAIN) };
     }
     if let Some(orphan) = &s.possible_orphan

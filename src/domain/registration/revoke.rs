@@ -176,7 +176,7 @@ fn proven_without_identity(o: &Observed) -> bool {
     let s = &o.status;
     let deletion = s.deletion.clone().unwrap_or_default();
     deletion.is_taken()
-        && s.acceptance.as_ref().zip(deletion.answered_at).is_some_and(|(a, at)| at - a.answer.at <= evidence::FRESH)
+        && s.acceptance.as_ref().zip(deletion.answered_at).is_some_and(|(a, at)| evidence::is_close(a.answer.at, at))
 }
 
 /// Whether a credential that was accepted once has to be tried again before its client is deleted.

@@ -387,3 +387,17 @@ fn an_entry_that_never_called_the_server_is_cancelled_and_one_that_was_put_back_
     stored(&mut o);
     assert_step(&o, "Prove");
 }
+
+#[test]
+fn whether_a_possible_orphan_can_be_revoked_is_found_out_first() {
+    let mut o = pending();
+    o.status.phase = Phase::PossibleOrphan;
+    o.status.attempted_at = Some(ago(5));
+    o.status.possible_orphan = Some(PossibleOrphan { since: ago(5), message: "may exist".into(), unmanageable: false });
+    o.circumstances.client = ClientState::Gone;
+    assert_step(&o, "wait");
+    o.management = Management::Unknown;
+    assert_step(&o, "wait");
+    stored(&mut o);
+    assert_step(&o, "end ClientGone");
+}

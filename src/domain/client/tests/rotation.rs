@@ -222,3 +222,17 @@ fn the_overlap_begins_anew_where_a_successor_did_not_last() {
     o.entries[0].spec.retires_at = Some(at);
     assert_eq!(decide(&o, now()).step, Step::Wait);
 }
+
+#[test]
+fn what_is_published_does_not_retire_before_there_is_another() {
+    let mut o = rotating(Phase::Rejected);
+    let s = state(&mut o);
+    s.rejection = Some(Rejection { status: 400, message: "no".into() });
+    s.attempted_at = Some(now());
+    o.entries[0].spec.retires_at = Some(now() + TimeDelta::minutes(9));
+    let d = decide(&o, now());
+    assert_eq!((d.step, d.requeue_at), (Step::Wait, Some(now() + TimeDelta::seconds(4 * 60 + 1))));
+    let later = now() + TimeDelta::seconds(4 * 60 + 1);
+    let at = later + TimeDelta::minutes(10);
+    assert_eq!(decide(&o, later).step, Step::RetireEntry { name: "e1".into(), at });
+}

@@ -142,3 +142,14 @@ fn one_that_may_be_gone_is_looked_up_before_it_is_changed() {
     o.status.drift = None;
     assert_step(&o, "Update");
 }
+
+#[test]
+fn a_change_that_was_refused_and_undone_is_over() {
+    let mut o = registered();
+    o.status.failed_change =
+        Some(FailedChange { request: "v1:sha256:other".into(), unsupported: false, message: "no".into() });
+    assert_step(&o, "RecordRegistered");
+    attempt::succeeded(&mut o, now());
+    assert_eq!(o.status.applied, Some(request::hash(&o.spec.request)));
+    assert_step(&o, "wait");
+}
