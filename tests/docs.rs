@@ -109,7 +109,7 @@ fn what_is_shown_works() {
     }
     assert!(run >= 3, "only {run}");
     // It is in a namespace that enforces the restricted profile: a pod that comes to be has passed it.
-    let wait = "rollout status deployment/oauthclient-operator -n oauthclient-system --timeout=60s";
+    let wait = "rollout status deployment/oauthclient-operator -n oauthclient-system --timeout=120s";
     bed.kubectl(&wait.split(' ').collect::<Vec<_>>());
 }
 

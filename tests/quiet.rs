@@ -58,7 +58,7 @@ fn one_alone(w: &World) {
     assert_eq!(asked, counts(&[("POST /reg", 1), ("POST /token/revocation", 2)]), "one probe, and a control");
     let mark = w.bed.mark();
     let start = Instant::now();
-    w.kubectl(&["delete", "oauthclient/one", "--timeout=60s"]);
+    w.kubectl(&["delete", "oauthclient/one", "--timeout=120s"]);
     let entry = w.entry(&name);
     assert_eq!(entry["status"]["evidence"]["level"], "Proven");
     cost("one client's end", &w.bed.operators_writes(mark), TO_THE_END);

@@ -32,6 +32,8 @@ use super::common::{Condition, JsonWebKeySet, Owner, PinnedWorkload, SigningAlg,
     printcolumn(name = "Ended", type_ = "string", json_path = ".status.end.reason"),
     printcolumn(name = "Evidence", type_ = "string", json_path = ".status.evidence.level"),
     printcolumn(name = "Owner", type_ = "string", json_path = ".spec.owner.team"),
+    printcolumn(name = "Policy", type_ = "string", json_path = ".spec.policy.name", priority = 1),
+    printcolumn(name = "Approved by", type_ = "string", json_path = ".spec.approval.approver", priority = 1),
     printcolumn(name = "Client ID", type_ = "string", json_path = ".status.clientId", priority = 1),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")

@@ -47,3 +47,5 @@ pub const SWEEP_ANNOTATION: &str = "oauthclient.dev/sweep";
 pub const ROTATE_ANNOTATION: &str = "oauthclient.dev/rotate";
 /// Annotation on an `OAuthClient`: everyone who made it or changed what is governed in it; kept true by the API server.
 pub const REQUESTED_BY_ANNOTATION: &str = "oauthclient.dev/requested-by";
+/// Annotation on a `ClientPolicy`: who wrote its `deny`; kept true by the API server.
+pub const DENIED_BY_ANNOTATION: &str = "oauthclient.dev/denied-by";

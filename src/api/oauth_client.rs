@@ -28,9 +28,12 @@ use super::common::{
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
     printcolumn(name = "Until", type_ = "string", json_path = ".status.expiresAt"),
+    printcolumn(name = "Durability", type_ = "string", json_path = ".status.durability"),
     printcolumn(name = "Owner", type_ = "string", json_path = ".spec.owner.team"),
     printcolumn(name = "Server", type_ = "string", json_path = ".spec.authorizationServerRef.name"),
     printcolumn(name = "Secret", type_ = "string", json_path = ".status.binding.name", priority = 1),
+    printcolumn(name = "Policy", type_ = "string", json_path = ".status.policy", priority = 1),
+    printcolumn(name = "Approved by", type_ = "string", json_path = ".status.approval.approver", priority = 1),
     printcolumn(name = "Client ID", type_ = "string", json_path = ".status.clientId", priority = 1),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
@@ -237,6 +240,10 @@ pub struct OAuthClientStatus {
     /// When it ends at the latest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<DateTime<Utc>>,
+    /// Ephemeral: it ends with a workload that runs to completion, or lives at most 24 hours from its first registration.
+    /// Durable: anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub durability: Option<Durability>,
     /// When it was proven revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<DateTime<Utc>>,
@@ -261,11 +268,31 @@ pub struct OAuthClientStatus {
     /// The Secret with the credential (Service Binding Specification for Kubernetes: provisioned service).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<Binding>,
-    /// Accepted, Registered, Ready; Compliant, False where no policy allows any more what runs; Reconciling while a change is not made yet; Stalled when it takes an edit or an
-    /// administrator to go on; Drifted when somebody changed the client at the server; Revoked.
+    /// Accepted, Approved, Registered, Ready; Compliant, False where no policy allows any more what runs; Ending ahead of an
+    /// end by time; Reconciling while a change is not made yet; Stalled when it takes an edit or an administrator to go
+    /// on; Drifted when somebody changed the client at the server; Revoked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// Whether a client is an identity that stays, or one that is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum Durability {
+    /// It stays until somebody ends it, or for longer than a day.
+    Durable,
+    /// It ends with a workload that runs to completion, or within a day.
+    Ephemeral,
+}
+
+impl Durability {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Durable => "Durable",
+            Self::Ephemeral => "Ephemeral",
+        }
+    }
 }
 
 /// The approval that a client runs on.

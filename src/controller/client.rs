@@ -161,7 +161,7 @@ async fn pass(namespace: &str, name: &str, ctx: &Context) -> Result<Action, Erro
             let told = transition::of(client.status.as_ref(), &status);
             changed.status = Some(status);
             write_status(&api, name, &changed).await?;
-            if let Some(told) = told {
+            for told in told {
                 ctx.tell(&changed, told.warning, &told.reason, &told.note).await;
             }
         }

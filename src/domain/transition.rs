@@ -1,6 +1,6 @@
 //! What a tenant is told in an event: a transition, once. The same state in other words is none.
 
-use crate::api::{OAuthClientStatus, Phase};
+use crate::api::{Durability, OAuthClientStatus, Phase};
 use crate::domain::client::Observed;
 
 /// An event's content.
@@ -15,13 +15,13 @@ pub struct Told {
 }
 
 /// What to tell when a status follows another.
-pub fn of(before: Option<&OAuthClientStatus>, after: &OAuthClientStatus) -> Option<Told> {
-    if let Some(told) = rotated(before, after) {
-        return Some(told);
-    }
-    if let Some(told) = not_compliant(before, after) {
-        return Some(told);
-    }
+pub fn of(before: Option<&OAuthClientStatus>, after: &OAuthClientStatus) -> Vec<Told> {
+    let all = [rotated(before, after), not_compliant(before, after), ending(before, after), moved(before, after)];
+    all.into_iter().flatten().collect()
+}
+
+/// That its state is another, or the reason for it.
+fn moved(before: Option<&OAuthClientStatus>, after: &OAuthClientStatus) -> Option<Told> {
     let is = place(after);
     let was = before.map(place);
     // What is waited for may change several times: that it waits is told once.
@@ -47,9 +47,19 @@ fn rotated(before: Option<&OAuthClientStatus>, after: &OAuthClientStatus) -> Opt
 
 /// That no policy allows any more what runs.
 fn not_compliant(before: Option<&OAuthClientStatus>, after: &OAuthClientStatus) -> Option<Told> {
-    let compliant = |s: &OAuthClientStatus| s.conditions.iter().find(|c| c.type_ == "Compliant").cloned();
-    let condition = compliant(after).filter(|_| before.and_then(compliant).is_none())?;
-    Some(Told { warning: true, reason: "NotCompliant".into(), note: condition.message })
+    Some(Told { warning: true, reason: "NotCompliant".into(), note: begins("Compliant", before, after)? })
+}
+
+/// That its end is near. That of one that is used up anyway is nothing to warn of.
+fn ending(before: Option<&OAuthClientStatus>, after: &OAuthClientStatus) -> Option<Told> {
+    let warning = after.durability == Some(Durability::Durable);
+    Some(Told { warning, reason: "Ending".into(), note: begins("Ending", before, after)? })
+}
+
+/// What a condition says that was not there before.
+fn begins(type_: &str, before: Option<&OAuthClientStatus>, after: &OAuthClientStatus) -> Option<String> {
+    let of = |s: &OAuthClientStatus| s.conditions.iter().find(|c| c.type_ == type_).map(|c| c.message.clone());
+    of(after).filter(|_| before.and_then(of).is_none())
 }
 
 /// What to tell when an object is let go: that its client is gone, and how well that is known; unless that was told
@@ -95,7 +105,7 @@ mod tests {
     /// The events of a life: warning or not, and the reason.
     fn told(life: &[OAuthClientStatus]) -> Vec<(bool, String)> {
         let before = std::iter::once(None).chain(life.iter().map(Some));
-        before.zip(life).filter_map(|(b, a)| of(b, a)).map(|t| (t.warning, t.reason)).collect()
+        before.zip(life).flat_map(|(b, a)| of(b, a)).map(|t| (t.warning, t.reason)).collect()
     }
 
     #[test]
@@ -138,5 +148,30 @@ mod tests {
             (true, "Revoked"),
         ];
         assert_eq!(told(&life), expected.map(|(w, r)| (w, r.to_owned())));
+    }
+
+    #[test]
+    fn an_end_is_announced_once_beside_whatever_else_there_is_to_tell() {
+        let ready = status("Ready", "registered", &[("Ready", true, "Ready")]);
+        let ending = |words: &str, durability| OAuthClientStatus {
+            durability: Some(durability),
+            ..status("Ready", words, &[("Ready", true, "Ready"), ("Ending", true, "LifetimeEnds")])
+        };
+        let life = [ready.clone(), ending("soon", Durability::Ephemeral), ending("sooner", Durability::Ephemeral)];
+        assert_eq!(told(&life), [(false, "Ready".to_owned()), (false, "Ending".to_owned())]);
+        let life = [ready.clone(), ending("soon", Durability::Durable), ready, ending("soon", Durability::Durable)];
+        let twice = [(false, "Ready"), (true, "Ending"), (true, "Ending")];
+        assert_eq!(told(&life), twice.map(|(w, r)| (w, r.to_owned())), "one that was extended and ends again");
+        let refused = OAuthClientStatus {
+            durability: Some(Durability::Durable),
+            ..status(
+                "Ready",
+                "no",
+                &[("Ready", true, "Ready"), ("Ending", true, "E"), ("Stalled", true, "ChangeRefused")],
+            )
+        };
+        let life = [life[0].clone(), refused];
+        let both = [(false, "Ready"), (true, "Ending"), (true, "ChangeRefused")];
+        assert_eq!(told(&life), both.map(|(w, r)| (w, r.to_owned())));
     }
 }

@@ -25,11 +25,16 @@ pub enum Workload {
     Unknown,
 }
 
+/// Whether a workload of this kind ends by itself. A Deployment whose roll-out failed, a ReplicaSet, a DaemonSet and the like
+/// go on until they are deleted.
+pub fn runs_to_completion(kind: &str) -> bool {
+    !matches!(kind, "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "CronJob")
+}
+
 /// Why this workload has ended, or `None` while it goes on: conditions Complete, Failed or Succeeded that are
 /// True (Job, PipelineRun, Workflow), or a phase that is final (Pod, Workflow).
 pub fn finished(kind: &str, status: &Value) -> Option<String> {
-    // A Deployment whose roll-out failed, a ReplicaSet, a DaemonSet and the like go on until they are deleted.
-    if matches!(kind, "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "CronJob") {
+    if !runs_to_completion(kind) {
         return None;
     }
     let conditions = status.get("conditions").and_then(Value::as_array);

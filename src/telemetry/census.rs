@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::api::{ClientRegistration, ClientRegistrationStatus, EndReason, OAuthClient, Phase};
+use crate::api::{ClientRegistration, ClientRegistrationStatus, Durability, EndReason, OAuthClient, Phase};
+use crate::domain::{client, lifetime};
 
 /// States that an `OAuthClient` may say of itself; all are counted, none or another one as `New`.
 pub const STATES: [&str; 9] =
@@ -46,6 +47,12 @@ pub struct Census {
     pub overdue: u64,
     /// Entries that are not final and whose namespace is not watched.
     pub unwatched: u64,
+    /// Clients whose end by time was announced, by AuthorizationServer and durability.
+    pub ending: BTreeMap<(String, Durability), u64>,
+    /// OAuthClients that wait for a person's yes.
+    pub unapproved: u64,
+    /// How long the one has waited that waits longest.
+    pub unapproved_since: TimeDelta,
 }
 
 impl Census {
@@ -59,10 +66,14 @@ impl Census {
     }
 
     /// Counts a client.
-    pub fn client(&mut self, client: &OAuthClient) {
+    pub fn client(&mut self, client: &OAuthClient, now: DateTime<Utc>) {
         let said = client.status.as_ref().and_then(|s| s.state.as_deref()).unwrap_or_default();
         let state = STATES.into_iter().find(|s| *s == said).unwrap_or("New");
         *self.clients.entry(state).or_default() += 1;
+        if let Some(since) = client::waits_for_approval_since(client) {
+            self.unapproved += 1;
+            self.unapproved_since = self.unapproved_since.max(now - since);
+        }
     }
 
     /// Counts a ledger entry.
@@ -82,6 +93,21 @@ impl Census {
                 }
                 None => self.overdue += u64::from(now > entry.spec.expires_at),
             }
+        }
+        self.end_is_near(entry, status, now);
+    }
+
+    fn end_is_near(&mut self, entry: &ClientRegistration, status: &ClientRegistrationStatus, now: DateTime<Utc>) {
+        let spec = &entry.spec;
+        // There from the start, so that the first one is an increase.
+        for durability in [Durability::Durable, Durability::Ephemeral] {
+            self.ending.entry((spec.server.name.clone(), durability)).or_default();
+        }
+        let announced = now >= lifetime::announced_at(spec.first_registered_at, spec.expires_at);
+        if announced && status.phase == Phase::Registered && status.end.is_none() {
+            let workload = spec.workload.as_ref().map(|w| &w.reference);
+            let durability = lifetime::durability(workload, spec.expires_at - spec.first_registered_at);
+            *self.ending.entry((spec.server.name.clone(), durability)).or_default() += 1;
         }
     }
 }
@@ -141,6 +167,8 @@ pub(super) mod tests {
         assert_eq!(census.debts["b"], Debt { possible_orphans: 1, ..Debt::default() });
         assert_eq!((census.overdue, census.unwatched), (1, 1), "the registered one at b, past its lifetime");
         assert_eq!(census.entries["Revoking"], 2);
+        assert_eq!(census.ending[&("b".into(), Durability::Ephemeral)], 1, "an hour long, and over");
+        assert_eq!(census.ending[&("a".into(), Durability::Ephemeral)], 0, "what has ended is not about to");
         assert_eq!(census.entries["Pending"], 0, "what there is none of is told too");
         assert_eq!(ended_at(&entries[1]), Some(at(60)), "over when the lifetime was, not when that was noticed");
     }
@@ -148,7 +176,7 @@ pub(super) mod tests {
     #[test]
     fn a_tenant_cannot_add_a_state() {
         let mut census = Census::new();
-        let client = serde_json::from_value(json!({
+        let client: Result<OAuthClient, _> = serde_json::from_value(json!({
             "apiVersion": "oauthclient.dev/v1alpha1", "kind": "OAuthClient", "metadata": {"name": "c"},
             "spec": {
                 "authorizationServerRef": {"name": "s"}, "owner": {"team": "t", "email": "t@corp.example"},
@@ -156,8 +184,33 @@ pub(super) mod tests {
             },
             "status": {"state": "Pwned{namespace=\"x\"}"},
         }));
-        census.client(&client.expect("a client"));
+        census.client(&client.expect("a client"), at(0));
         assert_eq!(census.clients.len(), STATES.len());
         assert_eq!(census.clients["New"], 1);
+    }
+
+    /// A client that waits for a person since then.
+    pub fn unapproved(since: DateTime<Utc>) -> OAuthClient {
+        serde_json::from_value(json!({
+            "apiVersion": "oauthclient.dev/v1alpha1", "kind": "OAuthClient", "metadata": {"name": "c"},
+            "spec": {
+                "authorizationServerRef": {"name": "s"}, "owner": {"team": "t", "email": "t@corp.example"},
+                "purpose": "p", "scopes": ["a"], "lifetime": {"ttl": "1h"},
+            },
+            "status": {"state": "Pending", "conditions": [{
+                "type": "Accepted", "status": "False", "reason": "ApprovalPending", "message": "m",
+                "lastTransitionTime": since,
+            }]},
+        }))
+        .expect("a client")
+    }
+
+    #[test]
+    fn approvals_that_wait_are_counted_with_the_age_of_the_oldest() {
+        let mut census = Census::new();
+        for minute in [30, 10, 20] {
+            census.client(&unapproved(at(minute)), at(60));
+        }
+        assert_eq!((census.unapproved, census.unapproved_since), (3, TimeDelta::minutes(50)));
     }
 }

@@ -42,7 +42,7 @@ fn scopes_change_in_place(w: &World) {
         w.live().first().is_some_and(|c| c["scope"].as_str().is_some_and(|s| s.contains("reports.write")))
     });
     assert_eq!(w.live()[0]["client_id"], id);
-    w.kubectl(&["delete", "oauthclient/c", "--timeout=60s"]);
+    w.kubectl(&["delete", "oauthclient/c", "--timeout=120s"]);
     assert!(w.live().is_empty(), "the rotated registration access token was kept");
 }
 
@@ -66,7 +66,7 @@ fn everything_else_changes_in_place(w: &World) {
     w.until("the ledger has the new purpose", || w.entry("c")["spec"]["purpose"] == "Yet another thing");
     assert!(w.requests().is_empty(), "which is no business of the server's");
     assert_eq!(w.secret("c-oauth"), before);
-    w.kubectl(&["delete", "oauthclient/c", "--timeout=60s"]);
+    w.kubectl(&["delete", "oauthclient/c", "--timeout=120s"]);
     assert_eq!(w.entry("c")["status"]["evidence"]["level"], "Proven");
 }
 
@@ -92,7 +92,7 @@ fn a_change_that_is_refused_changes_nothing(w: &World) {
     // The registration access token survived what the server refused.
     w.patch("oauthclient/c", &json!({"spec": {"scopes": ["reports.read", "reports.write"]}}));
     w.until("a good change goes through", || w.secret("c-oauth")["scopes"] == "reports.read reports.write");
-    w.kubectl(&["delete", "oauthclient/c", "--timeout=60s"]);
+    w.kubectl(&["delete", "oauthclient/c", "--timeout=120s"]);
     assert!(w.live().is_empty());
 }
 

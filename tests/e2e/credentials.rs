@@ -33,7 +33,7 @@ fn every_authentication_method_works(w: &World) {
     }
     let public = w.secret("public-oauth");
     assert!(!public.contains_key("client_secret") && !public.contains_key("private_key.pem"), "{:?}", public.keys());
-    w.kubectl(&["delete", "oauthclients", "--all", "--timeout=60s"]);
+    w.kubectl(&["delete", "oauthclients", "--all", "--timeout=120s"]);
     assert!(w.live().is_empty());
     for name in ["basic", "post", "key", "rsa", "public"] {
         assert_eq!(w.entry(name)["status"]["evidence"]["level"], "Proven", "{name}");
@@ -65,7 +65,7 @@ fn another_method_replaces_without_a_gap(w: &World) {
     let (asked, refused) = consumer.stop();
     eprintln!("e2e: a consumer asked for {asked} tokens during three replacements");
     assert!(asked > 3 && refused.is_empty(), "a workload was refused in {asked} tries: {refused:?}");
-    w.kubectl(&["delete", "oauthclient/c", "--timeout=60s"]);
+    w.kubectl(&["delete", "oauthclient/c", "--timeout=120s"]);
     for entry in w.entries("c") {
         assert_eq!(entry["status"]["evidence"]["level"], "Proven", "{entry:#}");
     }
@@ -145,7 +145,7 @@ fn a_tenants_own_key_needs_no_secret(w: &World) {
     w.until("the next key works", || w.token_with(&own(w, &keys[1])).is_ok());
     assert_eq!(own(w, &keys[1])["client_id"], holder["client_id"], "the same client");
     assert!(w.token_with(&holder).is_err(), "the key before does not");
-    w.kubectl(&["delete", "oauthclient/c", "--timeout=60s"]);
+    w.kubectl(&["delete", "oauthclient/c", "--timeout=120s"]);
     assert!(w.live().is_empty());
     let evidence = &w.entry("c")["status"]["evidence"];
     assert_eq!(evidence["level"], "ServerConfirmed", "what cannot be tried cannot be proven: {evidence:#}");

@@ -16,7 +16,7 @@ pub const STORIES: &[Story] = &stories![
 fn deletion_waits_for_proof(w: &World) {
     w.client("c", &json!({}));
     w.wait("oauthclient/c", "condition=Ready");
-    w.kubectl(&["delete", "oauthclient/c", "--timeout=60s"]);
+    w.kubectl(&["delete", "oauthclient/c", "--timeout=120s"]);
     assert!(w.live().is_empty());
     let entry = w.entry("c");
     assert_eq!(entry["status"]["phase"], "Revoked", "what the deletion waited for: {entry:#}");

@@ -110,7 +110,7 @@ fn deleted_entry_revokes_until_edited(w: &World) {
     });
     for name in ["c", "edited"] {
         let entry = w.entry(name)["metadata"]["name"].as_str().expect("a name").to_owned();
-        w.kubectl(&["-n", "oauthclient-system", "delete", "clientregistration", &entry, "--timeout=60s"]);
+        w.kubectl(&["-n", "oauthclient-system", "delete", "clientregistration", &entry, "--timeout=120s"]);
     }
     assert!(w.live().is_empty());
     for name in ["c", "edited"] {

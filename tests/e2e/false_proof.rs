@@ -30,7 +30,8 @@ fn debt(w: &World, says: &str) -> Value {
     assert_eq!(entry["status"]["phase"], "Revoking", "{entry:#}");
     assert_ne!(entry["status"]["evidence"]["level"], "Proven");
     assert!(w.exists("oauthclient/c"), "the object waits for proof");
-    assert!(!w.exists("secret/c-oauth"), "the Secret goes at once");
+    // By another controller than the one that says what is owed.
+    w.until("the Secret goes, whatever becomes of the client", || !w.exists("secret/c-oauth"));
     w.wait_reason("oauthclient/c", "Revoked", "False", "RevocationFailing");
     entry
 }
@@ -113,7 +114,11 @@ fn failing_deletion(w: &World, says: &str, lie: Lie) {
     w.wait("oauthclient/c", "condition=Ready");
     let lie = w.proxy().lie(is_deletion, lie);
     debt(w, says);
-    w.wait_event("c", "RevocationFailing", says);
+    // What failed first may be another thing on a slow machine.
+    w.wait_event("c", "RevocationFailing", "");
+    w.until("the object says so", || {
+        w.condition("oauthclient/c", "Revoked")["message"].as_str().is_some_and(|m| m.contains(says))
+    });
     w.until("it was tried again", || lie.matched() > 1);
     lie.stop();
     paid(w);

@@ -216,7 +216,7 @@ fn outcome_unknown(w: &World, why: &str, lie: Lie) {
     the_orphan_is_reported(w, &entries[0], why);
     let posts = w.proxy().calls(|c| c.is("POST", "/reg"));
     assert!(posts[1].at - posts[0].at >= Duration::from_millis(500), "the second attempt backs off");
-    w.kubectl(&["delete", "oauthclient/c", "--timeout=60s"]);
+    w.kubectl(&["delete", "oauthclient/c", "--timeout=120s"]);
     assert_eq!(w.live().len(), 1, "only what is reported is left");
     assert_eq!(w.unreported(), Vec::<String>::new());
 }
@@ -236,7 +236,7 @@ fn a_registration_that_takes_effect_late(w: &World) {
     let late = w.proxy().lie_times(1, |c| c.is("POST", "/reg"), Lie::Held);
     w.client("c", &json!({}));
     w.wait_event("c", "PossibleOrphan", "no answer within");
-    w.kubectl(&["delete", "oauthclient/c", "--timeout=60s"]);
+    w.kubectl(&["delete", "oauthclient/c", "--timeout=120s"]);
     assert!(w.live().is_empty());
     late.release();
     w.until("the request takes effect after all", || w.live().len() == 1);
@@ -299,7 +299,7 @@ fn another_way_tells(w: &World, ways: &[&str]) {
     let found = w.entry("c")["status"]["acceptance"]["method"].clone();
     assert!(ways.iter().any(|way| found == *way), "{found}");
     assert!(!w.proxy().calls(|c| c.is("POST", "/token/revocation")).is_empty(), "it was tried first");
-    w.kubectl(&["delete", "oauthclient/c", "--timeout=60s"]);
+    w.kubectl(&["delete", "oauthclient/c", "--timeout=120s"]);
     let entry = w.entry("c");
     assert_eq!(entry["status"]["evidence"]["level"], "Proven", "{entry:#}");
     assert_eq!((asked(w), w.live().len()), (1, 0));
@@ -333,7 +333,7 @@ fn where_nothing_tells_no_credential_is_handed_out(w: &World) {
     w.wait("oauthclient/c", "condition=Ready");
     assert!(w.condition("oauthclient/c", "Ready")["message"].as_str().unwrap().contains("cannot be tried here"));
     w.wait("oauthclient/other", "condition=Ready");
-    w.kubectl(&["delete", "oauthclients", "--all", "--timeout=60s"]);
+    w.kubectl(&["delete", "oauthclients", "--all", "--timeout=120s"]);
     assert!(w.live().is_empty());
     assert_eq!(w.entry("c")["status"]["evidence"]["level"], "ServerConfirmed");
 }

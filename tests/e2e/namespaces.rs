@@ -15,7 +15,7 @@ pub const STORIES: &[Story] = &stories![
 fn namespace_deletion_revokes(w: &World) {
     w.client("c", &json!({}));
     w.wait("oauthclient/c", "condition=Ready");
-    w.kubectl(&["delete", "namespace", &w.namespace, "--timeout=60s"]);
+    w.kubectl(&["delete", "namespace", &w.namespace, "--timeout=120s"]);
     w.until("no client is left at the server", || w.live().is_empty());
 }
 

@@ -200,7 +200,7 @@ fn a_workload_kind_that_is_not_served(w: &World, _: &Proxy) {
         "--serviceaccount=oauthclient-system:oauthclient-operator",
     ]);
     w.apply(&kind).expect("a kind");
-    w.kubectl(&["wait", "--for=condition=Established", "crd/things.example.dev", "--timeout=60s"]);
+    w.kubectl(&["wait", "--for=condition=Established", "crd/things.example.dev", "--timeout=120s"]);
     w.until("a Thing is made", || {
         w.apply(&json!({"apiVersion": "example.dev/v1", "kind": "Thing", "metadata": {"name": "work"}})).is_ok()
     });
@@ -289,7 +289,7 @@ fn a_cache_that_is_stale(w: &World, api: &Proxy) {
     held.stop();
     api.cut();
     w.wait("oauthclient/other", "condition=Ready");
-    w.kubectl(&["delete", "oauthclient/other", "--timeout=60s"]);
+    w.kubectl(&["delete", "oauthclient/other", "--timeout=120s"]);
     let requests = w.requests();
     assert_eq!(requests["POST /reg"], 2, "no second client: {requests:?}");
     assert_eq!(requests["DELETE /reg/:id"], 1, "nothing else is revoked: {requests:?}");

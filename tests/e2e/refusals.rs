@@ -28,8 +28,8 @@ fn an_unknown_server_is_waited_for(w: &World) {
     w.apply(&server).expect("an AuthorizationServer");
     w.wait("oauthclient/c", "condition=Ready");
     assert!(w.client_condition("c", "Stalled").is_none());
-    w.kubectl(&["delete", "oauthclient/c", "--timeout=60s"]);
-    w.kubectl(&["delete", "authorizationserver", &name, "--timeout=60s"]);
+    w.kubectl(&["delete", "oauthclient/c", "--timeout=120s"]);
+    w.kubectl(&["delete", "authorizationserver", &name, "--timeout=120s"]);
 }
 
 fn a_namespace_is_allowed_by_name_or_label(w: &World) {
@@ -59,7 +59,7 @@ fn a_namespace_is_allowed_by_name_or_label(w: &World) {
     w.until_reason("c", "Stalled", "NamespaceNotAllowed");
     w.patch("oauthclient/c", &json!({"spec": {"lifetime": {"ttl": "1s"}}}));
     w.until_reason("c", "Revoked", "Expired");
-    w.kubectl(&["delete", "oauthclient/by-label", "--timeout=60s"]);
+    w.kubectl(&["delete", "oauthclient/by-label", "--timeout=120s"]);
     assert!(w.live().is_empty());
 }
 

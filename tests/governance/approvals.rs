@@ -85,7 +85,7 @@ pub fn an_approval_is_for_one_object(w: &World) {
     pending(w);
     decide(w, "yes", &json!({"requestHash": asked(w)}));
     w.wait("oauthclient/c", "condition=Ready");
-    w.kubectl(&["delete", "oauthclient", "c", "--timeout=60s"]);
+    w.kubectl(&["delete", "oauthclient", "c", "--timeout=120s"]);
     w.client("c", &json!({}));
     pending(w);
     assert!(w.live().is_empty() && !w.exists("secret/c-oauth"));
@@ -121,7 +121,7 @@ pub fn a_denial_stands_as_long_as_it_exists(w: &World) {
     decide(w, "no", &json!({"decision": "Denied", "reason": "not theirs"}));
     let says = w.until_reason("c", "Revoked", "Denied");
     assert!(says.contains("ClientApproval no denies it, by anna@corp.example: not theirs"), "{says}");
-    w.kubectl(&["delete", "oauthclient", "c", "--timeout=60s"]);
+    w.kubectl(&["delete", "oauthclient", "c", "--timeout=120s"]);
     w.client("c", &json!({"purpose": "The same again"}));
     w.until_reason("c", "Stalled", "Denied");
     assert!(w.live().is_empty());

@@ -19,7 +19,9 @@ pub fn what_is_denied_is_revoked_and_kept_out(w: &World) {
         &json!({"appliesTo": null, "allow": null, "deny": {"clients": [this], "reason": "INC-7: leaked"}}),
     );
     let says = w.until_reason("c", "Revoked", "Denied");
-    assert!(says.contains("ClientPolicy incident denies it: INC-7: leaked"), "{says}");
+    // Who wrote it, by the API server's word.
+    assert!(says.contains("ClientPolicy incident denies it, by testbed-admin: INC-7: leaked"), "{says}");
+    assert_eq!(w.entry("c")["status"]["end"]["message"], w.entry("c")["spec"]["end"]["message"]);
     let end = &w.entry("c")["status"]["end"];
     assert_eq!(
         (end["reason"].as_str(), w.entry("c")["status"]["evidence"]["level"].as_str()),
@@ -34,7 +36,7 @@ pub fn what_is_denied_is_revoked_and_kept_out(w: &World) {
         c["status"]["observedGeneration"] == c["metadata"]["generation"]
     });
     w.until_reason("c", "Stalled", "Denied");
-    w.kubectl(&["delete", "oauthclient", "c", "--timeout=60s"]);
+    w.kubectl(&["delete", "oauthclient", "c", "--timeout=120s"]);
     w.client("c", &json!({}));
     w.until_reason("c", "Stalled", "Denied");
     assert_eq!(w.live().len(), 1, "the other one goes on");

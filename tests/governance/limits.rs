@@ -21,7 +21,7 @@ pub fn no_more_than_the_limit_at_once(w: &World) {
     // Those who live stay, when it is less than they are.
     policy(w, "p", &json!({"limits": {"maxClientsPerNamespace": 1}, "onViolation": "Revoke"}));
     let ready = names.iter().find(|n| w.exists(&format!("secret/{n}-oauth"))).expect("one that lives");
-    w.kubectl(&["delete", "oauthclient", ready, "--timeout=60s"]);
+    w.kubectl(&["delete", "oauthclient", ready, "--timeout=120s"]);
     assert_eq!(w.live().len(), 2);
 }
 

@@ -4,11 +4,17 @@
 mod approvals;
 mod changes;
 mod denial;
+mod ending;
+mod guard;
+mod hostile;
 mod limits;
+mod older;
 mod people;
 mod policies;
 #[path = "../support/mod.rs"]
 mod support;
+mod times;
+mod uses;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
@@ -36,6 +42,14 @@ fn nothing_before_the_yes() {
             no_approval_counts_while_nobody_keeps_the_stamps;
         denial: what_is_denied_is_revoked_and_kept_out, a_denial_goes_by_any_of_its_lists;
         limits: no_more_than_the_limit_at_once, lifetimes_count_from_the_first_registration;
+        ending: durable_and_ephemeral_are_told_apart, ends_are_announced, a_review_that_is_due_is_announced;
+        hostile: what_is_too_much_is_not_taken, look_alikes_are_something_else, a_minted_token_approves_nothing,
+            an_edit_that_races_an_approval_gains_nothing, anothers_secret_is_out_of_reach;
+        policies: rules_of_ones_own;
+        times: how_long_it_takes;
+        older: who_asks_writes_it_down_where_the_api_server_cannot;
+        uses: team_data;
+        guard: nothing_goes_that_revoking_takes, a_guard_without_a_ledger_hinders_nobody;
     ];
     let only = std::env::var("GOVERNANCE_ONLY").unwrap_or_default();
     let bed = Bed::up("governance");
@@ -45,7 +59,11 @@ fn nothing_before_the_yes() {
     let mut failed = Vec::new();
     for (name, story) in stories.iter().filter(|(name, _)| name.contains(&only)) {
         let began = Instant::now();
-        let told = || story(&World::new(&bed, name));
+        let told = || {
+            let world = World::new(&bed, name);
+            story(&world);
+            the_yes_came_first(&world);
+        };
         let held = catch_unwind(AssertUnwindSafe(told)).is_ok();
         let word = if held { "held" } else { "FAILED" };
         eprintln!("governance: {name}: {word} after {:.1} s", began.elapsed().as_secs_f32());
@@ -58,6 +76,17 @@ fn nothing_before_the_yes() {
     collector.nothing_leaked(&bed, &metrics, only.is_empty());
     let log = operator.stop();
     assert!(failed.is_empty(), "failed: {failed:?}; operator log: {log}");
+}
+
+/// Of the whole story: whatever was asked of the server is in the ledger, with the policy that allowed it.
+fn the_yes_came_first(w: &World) {
+    let ledger = w.ledger();
+    for entry in ledger.iter().filter(|e| !e["status"]["attemptedAt"].is_null()) {
+        assert!(entry["spec"]["policy"]["name"].is_string(), "asked of the server without a policy: {entry:#}");
+    }
+    let tried = ledger.iter().filter(|e| !e["status"]["attemptedAt"].is_null()).count();
+    let asked = w.requests().get("POST /reg").copied().unwrap_or_default();
+    assert!(asked as usize <= tried, "{asked} registrations at the server, {tried} in the ledger");
 }
 
 /// A policy about this world's namespace and server that allows what [`World::client`] asks for, with these members

@@ -8,9 +8,9 @@ use super::{nothing_happened, policy};
 /// Somebody who may approve.
 pub const ANNA: &str = "anna@corp.example";
 /// A tenant: may edit in the namespace.
-const TOM: &str = "tom@corp.example";
+pub const TOM: &str = "tom@corp.example";
 /// Another tenant there.
-const TINA: &str = "tina@corp.example";
+pub const TINA: &str = "tina@corp.example";
 
 /// Lets somebody approve clients of this world's server, in its namespace.
 pub fn may_approve(w: &World, who: &str) {
@@ -36,7 +36,7 @@ pub fn may_approve(w: &World, who: &str) {
 }
 
 /// Lets somebody do this, in the namespace or everywhere.
-fn grant(w: &World, kind: &str, name: &str, rules: &Value, who: &str) {
+pub fn grant(w: &World, kind: &str, name: &str, rules: &Value, who: &str) {
     let group = "rbac.authorization.k8s.io";
     let api = format!("{group}/v1");
     w.apply(&json!({"apiVersion": api, "kind": kind, "metadata": {"name": name}, "rules": rules})).expect("a role");
@@ -49,18 +49,18 @@ fn grant(w: &World, kind: &str, name: &str, rules: &Value, who: &str) {
 }
 
 /// Lets somebody edit in the namespace, as tenants may.
-fn may_edit(w: &World, who: &str) {
+pub fn may_edit(w: &World, who: &str) {
     let name = format!("--user={who}");
     w.kubectl(&["create", "rolebinding", &who.replace('@', "-"), "--clusterrole=edit", &name]);
 }
 
 /// kubectl as somebody.
-fn as_(w: &World, who: &str, args: &[&str]) -> Result<String, String> {
+pub fn as_(w: &World, who: &str, args: &[&str]) -> Result<String, String> {
     w.try_kubectl(&[&["--as", who], args].concat())
 }
 
 /// Applies an object as somebody.
-fn apply_as(w: &World, who: &str, object: &Value) -> Result<String, String> {
+pub fn apply_as(w: &World, who: &str, object: &Value) -> Result<String, String> {
     w.bed.kubectl_with(&["-n", &w.namespace, "--as", who, "apply", "-f", "-"], Some(&object.to_string()))
 }
 
@@ -74,23 +74,29 @@ pub fn try_to_decide(w: &World, who: &str, name: &str, members: &Value) -> Resul
     apply_as(w, who, &json!({"apiVersion": api, "kind": "ClientApproval", "metadata": {"name": name}, "spec": spec}))
 }
 
-fn refused(attempt: Result<String, String>, says: &str) {
+pub fn refused(attempt: Result<String, String>, says: &str) {
     let error = attempt.expect_err(&format!("it was allowed, where it should say: {says}"));
     assert!(error.contains(says), "{error}");
 }
 
-fn requesters(w: &World) -> Vec<String> {
+pub fn requesters(w: &World) -> Vec<String> {
     let client = w.get("oauthclient/c");
     let stamp = client["metadata"]["annotations"]["oauthclient.dev/requested-by"].as_str().unwrap_or_default();
     stamp.lines().map(ToOwned::to_owned).collect()
 }
 
-fn hash(w: &World) -> Value {
+pub fn hash(w: &World) -> Value {
+    hash_of(w, "c")
+}
+
+/// What an approval of what this client asks for now has to name.
+pub fn hash_of(w: &World, client: &str) -> Value {
+    let client = format!("oauthclient/{client}");
     w.until("it was judged", || {
-        let c = w.get("oauthclient/c");
+        let c = w.get(&client);
         c["status"]["observedGeneration"] == c["metadata"]["generation"] && c["status"]["requestHash"].is_string()
     });
-    w.get("oauthclient/c")["status"]["requestHash"].clone()
+    w.get(&client)["status"]["requestHash"].clone()
 }
 
 pub fn who_asked_cannot_be_forged(w: &World) {

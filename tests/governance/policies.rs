@@ -75,3 +75,27 @@ pub fn an_edit_that_is_not_allowed_waits(w: &World) {
     w.until("an edit that is allowed is made", || w.live()[0]["scope"] == "reports.read reports.write");
     w.until("nothing is refused any more", || w.client_condition("c", "Stalled").is_none());
 }
+
+/// The example of rules in CEL that are not ours.
+pub fn rules_of_ones_own(w: &World) {
+    policy(w, "p", &json!({}));
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/own-rules.yaml");
+    w.kubectl(&["apply", "-f", example]);
+    w.client("elsewhere", &json!({}));
+    w.kubectl(&["label", "namespace", &w.namespace, "oauthclient.dev/tickets=required"]);
+    w.until("the API server has noticed", || w.try_client("c", &json!({})).is_err());
+    let refused = |members: serde_json::Value, says: &str| {
+        let error = w.try_client("c", &members).expect_err(says);
+        assert!(error.contains(says), "{error}");
+    };
+    refused(json!({}), "the purpose must name a ticket, such as OPS-123");
+    refused(
+        json!({"purpose": "Export, OPS-7", "scopes": ["reports.write"]}),
+        "a client that may write must be bound to a workload",
+    );
+    w.client("c", &json!({"purpose": "Export, OPS-7"}));
+    w.wait("oauthclient/c", "condition=Ready");
+    // It is in nobody's way when what was there before comes to its end.
+    w.kubectl(&["delete", "oauthclient", "c", "elsewhere", "--timeout=120s"]);
+    w.kubectl(&["delete", "-f", example]);
+}

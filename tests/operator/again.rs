@@ -49,6 +49,6 @@ pub fn logs_can_be_for_people(bed: &Bed) {
     assert!(line(&["INFO", "started", "address="]), "{mine}");
     assert!(line(&["INFO", "audit", "action=\"registered\"", "client=\"c\""]), "{mine}");
     assert!(mine.lines().all(|l| !l.starts_with('{')), "no line is JSON");
-    w.kubectl(&["delete", "oauthclient/c", "--timeout=60s"]);
+    w.kubectl(&["delete", "oauthclient/c", "--timeout=120s"]);
     operator.stop();
 }

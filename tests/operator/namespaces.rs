@@ -67,7 +67,7 @@ pub fn other_namespaces_are_not_looked_at(bed: &Bed) {
 
     // What can be seen: the ledger entry's own deletion, and the namespace.
     let name = outside.entry("c")["metadata"]["name"].as_str().expect("a name").to_owned();
-    bed.kubectl(&["-n", "oauthclient-system", "delete", "clientregistration", &name, "--timeout=60s"]);
+    bed.kubectl(&["-n", "oauthclient-system", "delete", "clientregistration", &name, "--timeout=120s"]);
     assert_eq!(outside.live().len(), 1);
     bed.kubectl(&["delete", "namespace", "outside", "--wait=false"]);
     outside.until("the end of the namespace is an end", || outside.live().is_empty());

@@ -60,7 +60,7 @@ pub fn one_audit_line_and_one_event_each(bed: &Bed) {
     w.wait("oauthclient/c", "condition=Revoked");
     w.until("the last event is written", || w.events("c").iter().any(|e| e == "Revoked"));
     assert_eq!(w.events("c"), ["Ready", "Changed", "SecretPutBack", "Revoked"]);
-    w.kubectl(&["delete", "oauthclient/c", "--timeout=60s"]);
+    w.kubectl(&["delete", "oauthclient/c", "--timeout=120s"]);
     assert_eq!(w.events("c").len(), 4, "the end was told already");
 
     w.client("d", &json!({}));

@@ -22,7 +22,7 @@ impl Bed {
     pub fn up(name: &str) -> Self {
         let mut bed = Self::start(name, &[("TESTBED_USE_KUBECONFIG", "0")]);
         bed.kubectl(&["apply", "-f", &root().join("crds").to_string_lossy()]);
-        bed.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
+        bed.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=120s"]);
         bed.kubectl(&["apply", "-f", &root().join("deploy").to_string_lossy()]);
         bed.kubectl(&["apply", "-f", &root().join("tests/support/everything.yaml").to_string_lossy()]);
         let token = format!("--from-literal=token={TOKEN}");
@@ -39,6 +39,11 @@ impl Bed {
         assert!(done.is_ok_and(|s| s.success()));
         bed.until_clients_are_taken();
         bed
+    }
+
+    /// Starts a cluster that knows nothing of the operator.
+    pub fn bare(name: &str) -> Self {
+        Self::start(name, &[("TESTBED_USE_KUBECONFIG", "0")])
     }
 
     /// Starts authorization servers alone: what needs a cluster fails.
@@ -125,7 +130,7 @@ impl Bed {
     pub fn pipeline_kind(&self) {
         let path = root().join("tests/support/pipelinerun.yaml");
         self.kubectl(&["apply", "-f", &path.to_string_lossy()]);
-        self.kubectl(&["wait", "--for=condition=Established", "crd/pipelineruns.testing.example", "--timeout=60s"]);
+        self.kubectl(&["wait", "--for=condition=Established", "crd/pipelineruns.testing.example", "--timeout=120s"]);
     }
 }
 

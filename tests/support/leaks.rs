@@ -15,7 +15,7 @@ use super::provider::TOKEN;
 
 /// What in a Secret of ours is no secret, by the names of its keys: those of management Secrets, those that tenants' have
 /// unless they are called otherwise, and what stories call them then. Every other value counts.
-const PUBLIC: [&str; 22] = [
+const PUBLIC: [&str; 23] = [
     "client_id",
     "issuer",
     "token_endpoint",
@@ -38,6 +38,7 @@ const PUBLIC: [&str; 22] = [
     "UNTIL",
     "KID",
     "another",
+    "OAUTH_CLIENT_ID",
 ];
 
 /// Collects every secret value that the operator ever stores: those of today, and those that rotated away.

@@ -84,6 +84,30 @@ impl Bed {
     }
 }
 
+/// What is in the line by which an operator says where it listens.
+const STARTED: &str = "\"message\":\"started\"";
+
+/// What the operator that wrote this line when it started answers at a path; `None` where it has no such page.
+fn page(started: &str, path: &str) -> Option<String> {
+    use std::io::{Read, Write};
+    let line: Value = serde_json::from_str(started).expect("JSON");
+    let address = line["fields"]["address"].as_str().expect("an address");
+    let mut stream = std::net::TcpStream::connect(address).expect("connect to the operator");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n").expect("ask");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer.starts_with("HTTP/1.1 200").then_some(answer)
+}
+
+impl super::World<'_> {
+    /// What the operator that was started last tells of itself.
+    pub fn metrics(&self) -> String {
+        let log = self.operator_log();
+        let started = log.lines().rfind(|l| l.contains(STARTED)).expect("it listens");
+        page(started, "/metrics").expect("metrics")
+    }
+}
+
 /// The operator, running.
 pub struct Operator {
     pub(super) child: Child,
@@ -95,15 +119,7 @@ pub struct Operator {
 impl Operator {
     /// What it answers at this path; `None` where it has no such page.
     pub fn page(&self, path: &str) -> Option<String> {
-        use std::io::{Read, Write};
-        let line = self.log_line("\"message\":\"started\"").expect("it listens");
-        let line: Value = serde_json::from_str(&line).expect("JSON");
-        let address = line["fields"]["address"].as_str().expect("an address");
-        let mut stream = std::net::TcpStream::connect(address).expect("connect to the operator");
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n").expect("ask");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        answer.starts_with("HTTP/1.1 200").then_some(answer)
+        page(&self.log_line(STARTED).expect("it listens"), path)
     }
 
     /// The first line of its log with this in it.

@@ -5,8 +5,8 @@ use chrono::{DateTime, Utc};
 use super::serving::{goes_on, name};
 use super::{Observed, Step, first_registered_at, pinned};
 use crate::api::{
-    ApprovalRef, ClientPolicy, ClientRegistration, EndReason, OnViolation, Phase, PolicyRef, REQUESTED_BY_ANNOTATION,
-    RegistrationRequest,
+    ApprovalRef, ClientPolicy, ClientRegistration, DENIED_BY_ANNOTATION, EndReason, OnViolation, Phase, PolicyRef,
+    REQUESTED_BY_ANNOTATION, RegistrationRequest,
 };
 use crate::domain::conditions::{Say, say};
 use crate::domain::policy::approval::{covering, denial, holds, is_needed, lasts, set_aside};
@@ -177,7 +177,7 @@ fn of<'a>(o: &'a Observed, request: &'a RegistrationRequest) -> Asked<'a> {
 /// `own` is the approval that it runs on already.
 fn standing(o: &Observed, asked: &Asked<'_>, hash: &str, own: Option<&ApprovalRef>, now: DateTime<Utc>) -> Standing {
     if let Some((policy, why)) = denied(asked, &o.policies) {
-        return Standing::Denied(format!("ClientPolicy {} denies it: {why}", policy_name(policy)));
+        return Standing::Denied(format!("ClientPolicy {} denies it{}: {why}", policy_name(policy), denier(policy)));
     }
     if let Some(no) = denial(&o.approvals, asked) {
         let by = no.metadata.name.as_deref().unwrap_or_default();
@@ -208,7 +208,7 @@ fn standing(o: &Observed, asked: &Asked<'_>, hash: &str, own: Option<&ApprovalRe
 }
 
 /// How a person says yes.
-fn how_to_approve(o: &Observed, hash: &str) -> String {
+pub(super) fn how_to_approve(o: &Observed, hash: &str) -> String {
     let namespace = o.client.metadata.namespace.as_deref().unwrap_or_default();
     let client = client_name(o);
     let approval = serde_json::json!({
@@ -232,6 +232,12 @@ fn requesters(o: &Observed) -> Vec<&str> {
 
 fn client_name(o: &Observed) -> &str {
     o.client.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// Who wrote what a policy denies, where that is known.
+fn denier(policy: &ClientPolicy) -> String {
+    let stamp = policy.metadata.annotations.as_ref().and_then(|a| a.get(DENIED_BY_ANNOTATION));
+    stamp.map_or_else(String::new, |who| format!(", by {}", request::cut(who)))
 }
 
 fn policy_name(policy: &ClientPolicy) -> &str {

@@ -2,6 +2,7 @@
 //! the status says.
 
 mod ended;
+mod ending;
 mod governed;
 mod missing;
 mod refusal;
@@ -17,8 +18,8 @@ pub use missing::is_told;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
 use crate::api::{
-    AuthorizationServer, ClientApproval, ClientPolicy, ClientRegistration, End, EndReason, KeyRotation, OAuthClient,
-    OAuthClientStatus, Phase, PinnedWorkload, RotationOf,
+    AuthorizationServer, ClientApproval, ClientPolicy, ClientRegistration, Condition, End, EndReason, KeyRotation,
+    OAuthClient, OAuthClientStatus, Phase, PinnedWorkload, RotationOf,
 };
 use crate::domain::ends::NamespaceState;
 use crate::domain::names;
@@ -306,6 +307,13 @@ fn first_registered_at(o: &Observed) -> Option<DateTime<Utc>> {
 pub fn known_attempts(client: &OAuthClient) -> u32 {
     let Some(status) = &client.status else { return 0 };
     status.attempts.unwrap_or(0).max(status.registration_ref.as_ref().map_or(0, |r| r.attempt))
+}
+
+/// Since when an object waits for a person's yes, whether to a client or to a change of one; `None` where it does not.
+pub fn waits_for_approval_since(client: &OAuthClient) -> Option<DateTime<Utc>> {
+    let conditions = client.status.iter().flat_map(|s| &s.conditions);
+    let waits = |c: &&Condition| c.type_ == "Accepted" && c.reason == refusal::APPROVAL_PENDING;
+    conditions.into_iter().find(waits).map(|c| c.last_transition_time)
 }
 
 /// Names that the entries of an object may have: from the one that its status names, or the last few, without end.

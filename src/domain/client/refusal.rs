@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::ending;
 use super::governed::{self, Standing};
 use super::serving::{goes_on, take_over};
 use super::status::{base, finish};
@@ -42,7 +43,7 @@ impl Refusal {
 }
 
 /// The reason for waiting for a person.
-const APPROVAL_PENDING: &str = "ApprovalPending";
+pub(super) const APPROVAL_PENDING: &str = "ApprovalPending";
 
 #[expect(clippy::unnecessary_wraps, reason = "every caller returns an option")]
 fn refused(reason: &'static str, message: impl Into<String>) -> Option<Refusal> {
@@ -230,7 +231,7 @@ pub(super) fn refuse(
         if let Some(step) = take_back(o, &refusal, serving.spec.attempt) {
             return Decision { step, status: None, requeue_at: None };
         }
-        let expiry = at(o, serving.spec.expires_at, now);
+        let expiry = at(o, ending::look_again(serving, now).unwrap_or(serving.spec.expires_at), now);
         let requeue_at = Some(refusal.again.map_or(expiry, |t| expiry.min(now + t)));
         let mut status = base(o, serving);
         let ready = o.secret == Published::UpToDate || serving.spec.request.jwks.is_some();
@@ -242,6 +243,7 @@ pub(super) fn refuse(
         let stands = if refusal.waiting { "Reconciling" } else { "Stalled" };
         said.push(say(stands, true, refusal.reason, refusal.message.clone()));
         said.extend(governed::said(o, serving, now));
+        said.extend(ending::said(o, serving, now));
         finish(o, &mut status, if ready { "Ready" } else { "Refused" }, refusal.message, said, now);
         return Decision { step: Step::Wait, status: Some(status), requeue_at };
     }

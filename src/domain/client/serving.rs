@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, Utc};
 
-use super::governed;
 use super::refusal::{refusal, refuse, secret_conflict};
 use super::rotation;
 use super::status::{base, finish};
 use super::{Decision, LOOK_AGAIN, Observed, Published, Step, at, create, in_line, known_attempts, only, wait};
+use super::{ending, governed};
 use crate::api::{ClientRegistration, DriftKind, EndReason};
 use crate::domain::conditions::say;
 use crate::domain::{backoff, request};
@@ -103,7 +103,7 @@ pub(super) fn serve(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
         finish(o, &mut status, "Overdue", message.into(), said, now);
         return Decision { step: Step::Wait, status: Some(status), requeue_at: Some(now + LOOK_AGAIN) };
     }
-    said.extend(governed::said(o, entry, now));
+    said.extend(governed::said(o, entry, now).into_iter().chain(ending::said(o, entry, now)));
     if let Some(drift) = &state.drift {
         said.push(say("Drifted", true, drift.kind.as_str(), drift.message.clone()));
         if drift.kind == DriftKind::Disabled {
@@ -131,8 +131,13 @@ pub(super) fn serve(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
     };
     rotation::tell(o, &mut status, entry);
     finish(o, &mut status, "Ready", message, said, now);
-    let next = rotation::look_again(o, entry, now).map_or(entry.spec.expires_at, |t| t.min(entry.spec.expires_at));
-    Decision { step: Step::Wait, status: Some(status), requeue_at: Some(at(o, next, now)) }
+    Decision { step: Step::Wait, status: Some(status), requeue_at: Some(at(o, look_again(o, entry, now), now)) }
+}
+
+/// When there is something to do about an entry that serves.
+fn look_again(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> DateTime<Utc> {
+    let sooner = rotation::look_again(o, entry, now).into_iter().chain(ending::look_again(entry, now)).min();
+    sooner.map_or(entry.spec.expires_at, |t| t.min(entry.spec.expires_at))
 }
 
 /// The entry that serves takes over: the Secret holds its credential, then those that it replaced can go.

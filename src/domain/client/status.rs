@@ -2,9 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Observed, governed, last_attempt};
-use crate::api::{ApprovedBy, Binding, ClientRegistration, OAuthClientStatus, RegistrationRef};
+use super::{Observed, first_registered_at, governed, last_attempt};
+use crate::api::{ApprovedBy, Binding, ClientRegistration, Durability, OAuthClientStatus, RegistrationRef};
 use crate::domain::conditions::{self, Say};
+use crate::domain::lifetime;
 
 /// A status that names this entry.
 pub(super) fn base(o: &Observed, entry: &ClientRegistration) -> OAuthClientStatus {
@@ -49,6 +50,15 @@ pub(super) fn finish(
     status.state = Some(state.into());
     status.message = Some(message);
     status.request_hash = Some(governed::hash(o));
+    status.durability = Some(durability(o, status, now));
     let before = o.client.status.as_ref().map(|s| s.conditions.clone()).unwrap_or_default();
     status.conditions = conditions::merge(&before, now, generation, said);
+}
+
+/// By the life that it has, or would have if it were registered now.
+fn durability(o: &Observed, status: &OAuthClientStatus, now: DateTime<Utc>) -> Durability {
+    let spec = &o.client.spec;
+    let first = first_registered_at(o).unwrap_or(now);
+    let end = status.expires_at.unwrap_or_else(|| lifetime::expires_at(&spec.lifetime, first));
+    lifetime::durability(spec.workload_ref.as_ref(), end - first)
 }

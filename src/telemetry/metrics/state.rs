@@ -74,7 +74,7 @@ impl State {
         let now = self.clock.now();
         let mut census = Census::new();
         for store in self.clients.read().unwrap_or_else(PoisonError::into_inner).iter() {
-            store.state().iter().for_each(|client| census.client(client));
+            store.state().iter().for_each(|client| census.client(client, now));
         }
         for store in self.entries.read().unwrap_or_else(PoisonError::into_inner).iter() {
             for entry in store.state() {
@@ -119,6 +119,56 @@ fn yes_or_no(yes: bool) -> f64 {
     f64::from(u8::from(yes))
 }
 
+/// What is owed, by server.
+fn debts(gauges: &mut Gauges<'_>, census: &Census) -> fmt::Result {
+    let by_server = |value: fn(&Debt) -> f64| {
+        census.debts.iter().map(move |(server, debt)| ([("server", server.as_str())], value(debt)))
+    };
+    gauges.family(
+        ("revocation_debt", "Clients whose end has come and whose revocation is not final", None),
+        by_server(|debt| number(debt.count)),
+    )?;
+    gauges.family(
+        (
+            "revocation_debt_oldest_age",
+            "How long ago the end of the longest owed revocation came",
+            Some(&Unit::Seconds),
+        ),
+        by_server(|debt| debt.oldest.as_seconds_f64()),
+    )?;
+    gauges.family(
+        ("possible_orphans", "Clients that may exist at the server and that the ledger cannot revoke", None),
+        by_server(|debt| number(debt.possible_orphans)),
+    )
+}
+
+/// What surveys found, by server.
+fn surveys(gauges: &mut Gauges<'_>, surveys: &BTreeMap<String, Survey>) -> fmt::Result {
+    let by_server = |value: fn(&Survey) -> f64| {
+        surveys.iter().map(move |(server, survey)| ([("server", server.as_str())], value(survey)))
+    };
+    gauges.family(
+        ("orphans", "Clients of this installation that no ledger entry claims, at the last survey", None),
+        by_server(|survey| f64::from(survey.unclaimed)),
+    )?;
+    gauges.family(
+        (
+            "orphan_sweep_stopped",
+            "1 while the sweep revokes no orphan because more than mostUnclaimedPercent of all clients are unclaimed",
+            None,
+        ),
+        by_server(|survey| yes_or_no(survey.stopped.is_some())),
+    )?;
+    gauges.family(
+        (
+            "last_survey_timestamp",
+            "When all clients of this installation were last looked through",
+            Some(&Unit::Seconds),
+        ),
+        by_server(|survey| number(u64::try_from(survey.at.timestamp()).unwrap_or_default())),
+    )
+}
+
 impl Collector for State {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let census = self.census();
@@ -131,49 +181,26 @@ impl Collector for State {
             ("registrations", "Ledger entries by phase", None),
             census.entries.iter().map(|(k, v)| ([("phase", *k)], number(*v))),
         )?;
-        let by_server = |value: fn(&Debt) -> f64| {
-            census.debts.iter().map(move |(server, debt)| ([("server", server.as_str())], value(debt)))
-        };
+        debts(&mut gauges, &census)?;
         gauges.family(
-            ("revocation_debt", "Clients whose end has come and whose revocation is not final", None),
-            by_server(|debt| number(debt.count)),
+            ("ending_clients", "Clients in the last tenth of their life, or the last seven days of it", None),
+            census.ending.iter().map(|((server, durability), count)| {
+                ([("durability", durability.as_str()), ("server", server.as_str())], number(*count))
+            }),
         )?;
-        gauges.family(
+        gauges.single(
+            ("unapproved_clients", "OAuthClients that wait for a person's yes", None),
+            Some(number(census.unapproved)),
+        )?;
+        gauges.single(
             (
-                "revocation_debt_oldest_age",
-                "How long ago the end of the longest owed revocation came",
+                "unapproved_clients_oldest_age",
+                "How long the OAuthClient has waited that waits longest for a person's yes",
                 Some(&Unit::Seconds),
             ),
-            by_server(|debt| debt.oldest.as_seconds_f64()),
+            Some(census.unapproved_since.as_seconds_f64()),
         )?;
-        gauges.family(
-            ("possible_orphans", "Clients that may exist at the server and that the ledger cannot revoke", None),
-            by_server(|debt| number(debt.possible_orphans)),
-        )?;
-        let surveys = self.surveys();
-        let by_server = |value: fn(&Survey) -> f64| {
-            surveys.iter().map(move |(server, survey)| ([("server", server.as_str())], value(survey)))
-        };
-        gauges.family(
-            ("orphans", "Clients of this installation that no ledger entry claims, at the last survey", None),
-            by_server(|survey| f64::from(survey.unclaimed)),
-        )?;
-        gauges.family(
-            (
-                "orphan_sweep_stopped",
-                "1 while the sweep revokes no orphan because more than mostUnclaimedPercent of all clients are unclaimed",
-                None,
-            ),
-            by_server(|survey| yes_or_no(survey.stopped.is_some())),
-        )?;
-        gauges.family(
-            (
-                "last_survey_timestamp",
-                "When all clients of this installation were last looked through",
-                Some(&Unit::Seconds),
-            ),
-            by_server(|survey| number(u64::try_from(survey.at.timestamp()).unwrap_or_default())),
-        )?;
+        surveys(&mut gauges, &self.surveys())?;
         gauges.single(
             ("overdue_registrations", "Clients past their lifetime without an end on record", None),
             Some(number(census.overdue)),
