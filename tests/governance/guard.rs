@@ -19,14 +19,15 @@ pub fn nothing_goes_that_revoking_takes(w: &World) {
         refused(w.try_kubectl(&["delete", "crd", &format!("{kind}.oauthclient.dev"), "--wait=false"]), says);
     }
     let delete = |what: &[&str]| w.try_kubectl(&[&ours[..], &["delete", "--wait=false"], what].concat());
+    w.kubectl(&[&ours[..], &["label", "secret", "corp-registration", "oauthclient.dev/role=credential"]].concat());
     refused(delete(&["secret", &entry]), says);
     refused(delete(&["secret", "corp-registration"]), says);
     refused(delete(&["secret", "--all"]), says);
     let collection = "/api/v1/namespaces/oauthclient-system/secrets";
     refused(w.try_kubectl(&["delete", "--raw", collection]), says);
-    // What is none of ours goes, and so do Helm's own records.
-    w.kubectl(&[&ours[..], &["create", "secret", "generic", "release", "--type=helm.sh/release.v1"]].concat());
-    delete(&["secret", "release"]).expect("Helm's");
+    // What is none of ours goes, such as Helm's own records.
+    w.kubectl(&[&ours[..], &["create", "secret", "generic", "release"]].concat());
+    delete(&["secret", "release"]).expect("not ours");
     w.kubectl(&["create", "secret", "generic", "tenants-own"]);
     w.kubectl(&["delete", "secret", "tenants-own"]);
     w.kubectl(&["create", "namespace", "another"]);
