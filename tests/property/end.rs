@@ -9,9 +9,9 @@ use oauthclient_operator::domain::ends::NamespaceState;
 use oauthclient_operator::domain::{lifetime, request};
 use secrecy::ExposeSecret;
 
-use super::laws;
 use super::server::Probing;
 use super::world::{Key, World};
+use super::{governed, laws};
 
 /// The longest that a credential goes on beside its successor.
 pub const LONGEST_OVERLAP: TimeDelta = TimeDelta::hours(1);
@@ -246,6 +246,7 @@ fn served(world: &World, key: &Key, client: &OAuthClient) -> Result<(), String> 
         }
         return wants(world, key, client);
     };
+    governed::says_so(world, client, entry)?;
     let at_server = world.server.clients.iter().find(|c| c.entry == entry.name_any() && c.exists);
     if world.server.admin && at_server.is_some_and(|c| c.disabled && c.marked) && laws::against(world, client).is_none()
     {
@@ -310,7 +311,7 @@ fn wants(world: &World, key: &Key, client: &OAuthClient) -> Result<(), String> {
         laws::excused(world, c) && c.exists == world.server.admin && newest.is_some_and(|e| e.name_any() == c.entry)
     });
     let says = status.message.is_some();
-    let excused = laws::against(world, client).is_some()
+    let excused = laws::ungoverned(world, client).is_some()
         || over
         || refused
         || unmanageable
@@ -322,6 +323,10 @@ fn wants(world: &World, key: &Key, client: &OAuthClient) -> Result<(), String> {
         || stuck
         || debt
         || meddled;
+    if !excused {
+        governed::says_why_not(world, client)?;
+    }
+    let excused = excused || governed::against(world, client).is_some();
     match (excused, says) {
         (true, true) => Ok(()),
         (true, false) if world.namespaces.get(&key.0) != Some(&NamespaceState::Active) => Ok(()),
