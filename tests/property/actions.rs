@@ -224,6 +224,17 @@ pub fn governing_action() -> impl Strategy<Value = Action> {
     ]
 }
 
+/// Approvals of one object, and what they meet.
+pub fn focused_governing_action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        9 => governance::focused_decree().prop_map(Action::Governs),
+        2 => (0u8..3).prop_map(|which| Action::Scopes(0, which)),
+        2 => (0u8..3).prop_map(|which| Action::Method(0, which)),
+        2 => Just(Action::Rotate(0)),
+        2 => prop::sample::select(vec![-7200i64, 0, 7200]).prop_map(Action::ClockOff),
+    ]
+}
+
 fn spec(world: &World, kind: Kind) -> OAuthClientSpec {
     let mut spec = json!({
         "authorizationServerRef": {"name": "s"},

@@ -65,7 +65,7 @@ pub async fn pass(api: Api, key: Key) -> Result<Next, ApiError> {
             .await?;
         }
         if step == Step::Wait {
-            governed::pass_rests(&mut api.change(), &key);
+            governed::pass_rests(&mut api.change(), &key, view.observed.stamps_tried);
             return Ok(at(&api, requeue_at, now));
         }
         if act(&api, &key, &view, step).await? {
@@ -110,12 +110,13 @@ async fn observe(api: &Api, key: &Key, client: OAuthClient) -> Option<View> {
         }
     }
     let asks = policies.iter().any(|p| p.spec.approval.mode != ApprovalMode::Never);
-    let stamped_since = match asks {
-        true => match api.read(|w| Some(w.governance.stamped_since)).await {
-            Look::There(since) => since,
-            Look::Gone | Look::Unknown => None,
-        },
-        false => None,
+    let stamps = match asks {
+        true => api.read(|w| Some(w.governance.stamped_since)).await,
+        false => Look::There(None),
+    };
+    let (stamped_since, stamps_tried) = match stamps {
+        Look::There(since) => (since, true),
+        Look::Gone | Look::Unknown => (None, false),
     };
     let workload = workload(api, &key.0, client.spec.workload_ref.as_ref().map(|w| w.name.as_str())).await;
     let secret = (key.0.clone(), client.spec.secret_name(&key.1));
@@ -143,6 +144,7 @@ async fn observe(api: &Api, key: &Key, client: OAuthClient) -> Option<View> {
         policies,
         approvals,
         stamped_since,
+        stamps_tried,
         others: Others::default(),
         clock_trusted: api.world().clock_trusted(),
     };

@@ -125,6 +125,21 @@ pub fn decree(n: std::ops::Range<u8>) -> impl Strategy<Value = Decree> {
     ]
 }
 
+/// A decree of the kinds that seldom meet what else they need, about one object.
+pub fn focused_decree() -> impl Strategy<Value = Decree> {
+    let asks = prop::sample::select(vec![Asks::Never, Asks::Always, Asks::Always]);
+    let shapes = (asks, prop::bool::weighted(0.2), prop::bool::weighted(0.7));
+    let shapes = shapes.prop_map(|(asks, briefly, revokes)| Shape { asks, briefly, revokes, ..Shape::WIDE });
+    let ends = prop::sample::select(vec![None, Some(10), Some(100)]);
+    prop_oneof![
+        4 => shapes.prop_map(|shape| Decree::Policy("everything", shape)),
+        6 => ends.prop_map(|minutes| Decree::Approve { n: 0, of: Of::Now, by: "carol", minutes }),
+        1 => (0u8..2).prop_map(Decree::Forget),
+        1 => Just(Decree::Unstamped),
+        1 => any::<bool>().prop_map(|anew| Decree::Stamped { anew }),
+    ]
+}
+
 /// Does it; false where there is nothing to do.
 pub fn happen(world: &mut World, decree: Decree) -> bool {
     match decree {

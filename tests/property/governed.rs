@@ -163,8 +163,11 @@ fn requesters(client: &OAuthClient) -> String {
     client.annotations().get(REQUESTED_BY_ANNOTATION).cloned().unwrap_or_default()
 }
 
-/// What identifies what an object asks for; its workload is found once.
+/// What identifies what an object asks for, where any policy asks for approvals; its workload is found once.
 fn hash(world: &World, client: &OAuthClient) -> String {
+    if world.governance.policies.values().all(|p| p.spec.approval.mode == ApprovalMode::Never) {
+        return String::new();
+    }
     let pinned = client.status.as_ref().and_then(|s| s.workload.as_ref());
     let pinned = pinned.or_else(|| entries_of(world, client).into_iter().find_map(|e| e.spec.workload.as_ref()));
     let found = client.spec.workload_ref.as_ref().and_then(|w| world.jobs.get(&(key_of(client).0, w.name.clone())));
@@ -226,6 +229,19 @@ pub fn against(world: &World, client: &OAuthClient) -> Option<&'static str> {
     of_asked(world, client).against()
 }
 
+impl Pass {
+    fn sees(&mut self, world: &World) {
+        let says = of_asked(world, &self.client);
+        self.denied &= says.denied;
+        self.asked.adds(&says, false);
+        for entry in entries_of(world, &self.client) {
+            let says = of_entry(world, &self.client, entry);
+            let ends = is_ended_by(world, entry, &says);
+            self.entries.entry(entry.name_any()).or_default().adds(&says, ends);
+        }
+    }
+}
+
 impl Seen {
     fn adds(&mut self, says: &Says, ends: bool) {
         self.allowed |= says.allowed();
@@ -238,24 +254,21 @@ impl Seen {
 
 pub fn pass_begins(world: &mut World, key: &Key) {
     let Some(client) = world.clients.get(key).cloned() else { return };
-    let pass = Pass { client, asked: Seen::default(), denied: true, entries: BTreeMap::new() };
+    let mut pass = Pass { client, asked: Seen::default(), denied: true, entries: BTreeMap::new() };
+    pass.sees(world);
     world.facts.governed.passes.insert(key.clone(), pass);
-    remember(world);
+}
+
+pub fn pass_is_over(world: &mut World, actor: &Actor) {
+    if let Actor::Client(key) = actor {
+        world.facts.governed.passes.remove(key);
+    }
 }
 
 /// Something happened: what was true remains a fact for passes that are under way.
 pub fn remember(world: &mut World) {
     let mut passes = std::mem::take(&mut world.facts.governed.passes);
-    for pass in passes.values_mut() {
-        let says = of_asked(world, &pass.client);
-        pass.denied &= says.denied;
-        pass.asked.adds(&says, false);
-        for entry in entries_of(world, &pass.client) {
-            let says = of_entry(world, &pass.client, entry);
-            let ends = is_ended_by(world, entry, &says);
-            pass.entries.entry(entry.name_any()).or_default().adds(&says, ends);
-        }
-    }
+    passes.values_mut().for_each(|pass| pass.sees(world));
     world.facts.governed.passes = passes;
 }
 
@@ -307,9 +320,12 @@ pub fn entry_written(
     let Some(pass) = world.facts.governed.passes.get(key) else { return };
     let called = format!("{}#{}", key.1, after.attempt);
     let Seen { allowed, free, by, .. } = pass.asked.clone();
-    let wanted = request::of(&pass.client.spec) == after.request;
+    let spec = &pass.client.spec;
+    let wanted = request::of(spec) == after.request && spec.owner == after.owner && spec.purpose == after.purpose;
     // What was removed by force has an end from the start.
-    let is_news = before.is_none_or(|b| b.request != after.request) && after.end.is_none();
+    let same =
+        |b: &ClientRegistrationSpec| b.request == after.request && b.owner == after.owner && b.purpose == after.purpose;
+    let is_news = !before.is_some_and(same) && after.end.is_none();
     let own = pass.entries.get(name).filter(|_| !is_news).cloned().unwrap_or_default();
     let mut broken = Vec::new();
     if is_news && !(allowed && wanted) {
@@ -393,8 +409,9 @@ pub fn published(world: &mut World, key: &Key) {
     }
 }
 
-/// A pass of the client controller has nothing more to do: what is to end has its end on record.
-pub fn pass_rests(world: &mut World, key: &Key) {
+/// A pass of the client controller has nothing more to do: what is to end has its end on record. By a clock that is wrong,
+/// or where it could not be `tried` whether the stamps are kept, it cannot tell what is approved.
+pub fn pass_rests(world: &mut World, key: &Key, tried: bool) {
     // What changed since it began is looked at again anyway.
     let Some(client) = world.clients.get(key).filter(|_| !world.woken.contains(&Actor::Client(key.clone()))) else {
         return;
@@ -406,7 +423,8 @@ pub fn pass_rests(world: &mut World, key: &Key) {
     let left = |e: &&ClientRegistration| {
         let over = world.now >= e.spec.expires_at && world.clock_trusted();
         let known = !over && e.metadata.deletion_timestamp.is_none() && !world.facts.removed.contains(&e.name_any());
-        goes_on(e) && known && is_ended_by(world, e, &of_entry(world, client, e))
+        let says = of_entry(world, client, e);
+        goes_on(e) && known && is_ended_by(world, e, &says) && (says.denied || tried && world.clock_trusted())
     };
     if let Some(entry) = entries_of(world, client).into_iter().find(left) {
         let called = world.called(&entry.name_any());

@@ -32,7 +32,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestCaseError, TestError, TestRunner};
 use serde_json::json;
 
-use actions::{Action, action, focused_action, governing_action, happen, new_action};
+use actions::{Action, action, focused_action, focused_governing_action, governing_action, happen, new_action};
 use faults::{Fault, fault};
 use schedule::Schedule;
 use server::{Mode, Probing, Server};
@@ -137,15 +137,16 @@ fn focused_event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// Mostly what governs, and what it is about.
-fn governing_event() -> impl Strategy<Value = Event> {
+/// Mostly what governs, and what it is about; `focused`: approvals of one object.
+fn governing_event(focused: bool) -> impl Strategy<Value = Event> {
+    let action = if focused { focused_governing_action().boxed() } else { governing_action().boxed() };
     prop_oneof![
         8 => (any::<u8>(), 1u8..40).prop_map(|(who, calls)| Event::Run(who, calls)),
         4 => (any::<u8>(), fault()).prop_map(|(who, fault)| Event::Meets(who, fault)),
         6 => Just(Event::Settle),
         3 => prop::sample::select(vec![1u32, 10, 120, 700, 3600, 40_000]).prop_map(Event::Passes),
         1 => Just(Event::Crash),
-        10 => governing_action().prop_map(Event::Does),
+        10 => action.prop_map(Event::Does),
     ]
 }
 
@@ -324,7 +325,8 @@ fn judge_cases(seed: u64, cases: u64) {
         3 => (setup(true), prop::collection::vec(event(40), 0..60)),
         1 => (setup(false), prop::collection::vec(focused_event(), 0..40)),
         4 => (setup(true), prop::collection::vec(focused_event(), 0..40)),
-        3 => (any::<bool>().prop_flat_map(setup), prop::collection::vec(governing_event(), 0..60)),
+        2 => (any::<bool>().prop_flat_map(setup), prop::collection::vec(governing_event(false), 0..60)),
+        1 => (any::<bool>().prop_flat_map(setup), prop::collection::vec(governing_event(true), 0..40)),
     ];
     let result = runner.run(&tried, |(setup, events)| {
         let (broken, _) = play(&setup, &events, false);
