@@ -5,7 +5,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use oauthclient_operator::api::{
-    OAuthClient, OAuthClientSpec, Phase, REQUESTED_BY_ANNOTATION, ROTATE_ANNOTATION, SigningAlg,
+    ClientRegistration, OAuthClient, OAuthClientSpec, Phase, REQUESTED_BY_ANNOTATION, ROTATE_ANNOTATION, SigningAlg,
     TokenEndpointAuthMethod,
 };
 use oauthclient_operator::domain::ends::NamespaceState;
@@ -361,7 +361,16 @@ fn apply(world: &mut World, action: &Action) -> bool {
             let state = world.entries[name].state();
             if newest == Some(world.entries[name].spec.attempt) && state.end.is_none() {
                 world.facts.excused.insert(uid.clone());
-                if state.phase == Phase::Registered {
+                // One that was to replace another is begun anew once it is gone: the object's status is about the other.
+                let serves = |e: &ClientRegistration| {
+                    let state = e.state();
+                    e.spec.client_ref.uid == uid
+                        && e.name_any() != *name
+                        && state.phase == Phase::Registered
+                        && state.end.is_none()
+                        && e.spec.retires_at.is_none()
+                };
+                if state.phase == Phase::Registered && !world.entries.values().any(serves) {
                     // Edits that the controller had not seen by then are edits after it.
                     world.facts.entry_deleted.insert(uid, made_from);
                 }
