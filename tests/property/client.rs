@@ -110,10 +110,7 @@ async fn observe(api: &Api, key: &Key, client: OAuthClient) -> Option<View> {
         }
     }
     let asks = policies.iter().any(|p| p.spec.approval.mode != ApprovalMode::Never);
-    let stamps = match asks {
-        true => api.read(|w| Some(w.governance.stamped_since)).await,
-        false => Look::There(None),
-    };
+    let stamps = if asks { api.read(|w| Some(w.governance.stamped_since)).await } else { Look::There(None) };
     let (stamped_since, stamps_tried) = match stamps {
         Look::There(since) => (since, true),
         Look::Gone | Look::Unknown => (None, false),

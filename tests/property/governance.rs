@@ -31,7 +31,7 @@ pub struct Governance {
 impl Governance {
     /// Everything is allowed, and the API server has kept the stamps from long before.
     pub fn new(now: DateTime<Utc>) -> Self {
-        let policies = [("everything".to_owned(), policy("everything", &Shape::WIDE))].into();
+        let policies = [("everything".to_owned(), policy("everything", Shape::WIDE))].into();
         Self { policies, approvals: BTreeMap::new(), stamped_since: Some(now - TimeDelta::days(1)) }
     }
 }
@@ -143,7 +143,7 @@ pub fn focused_decree() -> impl Strategy<Value = Decree> {
 /// Does it; false where there is nothing to do.
 pub fn happen(world: &mut World, decree: Decree) -> bool {
     match decree {
-        Decree::Policy(name, shape) => put(world, policy(name, &shape)),
+        Decree::Policy(name, shape) => put(world, policy(name, shape)),
         Decree::NoPolicy(name) => remove(world, name),
         Decree::Deny(who) => put(world, denial(who.map(slot))),
         Decree::Allow => remove(world, "incident"),
@@ -192,7 +192,7 @@ pub fn restore(world: &mut World) -> bool {
     true
 }
 
-fn policy(name: &str, shape: &Shape) -> ClientPolicy {
+fn policy(name: &str, shape: Shape) -> ClientPolicy {
     let scopes: Vec<&str> =
         if shape.scopes == 3 { vec!["*"] } else { ["a", "b"].into_iter().take(usize::from(shape.scopes)).collect() };
     let mut approval = match shape.asks {
@@ -206,7 +206,7 @@ fn policy(name: &str, shape: &Shape) -> ClientPolicy {
     let limits = if shape.short { json!({"maxLifetime": "13h"}) } else { json!({}) };
     made(
         name,
-        json!({
+        &json!({
             "appliesTo": {"namespaces": {"names": ["*"]}, "authorizationServers": ["*"]},
             "allow": {
                 "ownerEmails": ["*"], "scopes": scopes, "grantTypes": ["*"], "redirectUris": ["*"], "audiences": ["*"],
@@ -225,10 +225,10 @@ fn denial(who: Option<Key>) -> ClientPolicy {
         Some((namespace, name)) => json!({"clients": [format!("{namespace}/{name}")], "reason": "an incident"}),
         None => json!({"all": true, "reason": "an incident"}),
     };
-    made("incident", json!({"deny": deny}))
+    made("incident", &json!({"deny": deny}))
 }
 
-fn made(name: &str, spec: Value) -> ClientPolicy {
+fn made(name: &str, spec: &Value) -> ClientPolicy {
     let kind = "ClientPolicy";
     let policy =
         json!({"apiVersion": "oauthclient.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});

@@ -42,6 +42,7 @@ struct Pass {
 }
 
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 struct Seen {
     /// It was allowed.
     allowed: bool,
@@ -133,8 +134,8 @@ fn made_at(decision: &ClientApproval) -> DateTime<Utc> {
 fn approved(world: &World, what: &What<'_>, policy: &ClientPolicy) -> bool {
     let now = world.now;
     // While the operator's clock is wrong, what it runs on is not over.
-    let holds = |a: &&ApprovalRef| a.not_after.is_none_or(|t| now < t || !world.clock_trusted());
-    if what.own.filter(|a| a.request_hash == what.hash).filter(holds).is_some() {
+    let holds = |a: &ApprovalRef| a.not_after.is_none_or(|t| now < t || !world.clock_trusted());
+    if what.own.is_some_and(|a| a.request_hash == what.hash && holds(a)) {
         return true;
     }
     let most = policy.spec.approval.max_validity.as_ref().and_then(Span::delta);
@@ -268,7 +269,9 @@ pub fn pass_is_over(world: &mut World, actor: &Actor) {
 /// Something happened: what was true remains a fact for passes that are under way.
 pub fn remember(world: &mut World) {
     let mut passes = std::mem::take(&mut world.facts.governed.passes);
-    passes.values_mut().for_each(|pass| pass.sees(world));
+    for pass in passes.values_mut() {
+        pass.sees(world);
+    }
     world.facts.governed.passes = passes;
 }
 
@@ -340,14 +343,10 @@ pub fn entry_written(
             broken.push(format!("{called} is to run on {:?}, which does not allow it", after.policy));
         }
     }
-    match &after.approval {
-        Some(approval) => broken.extend(unlike(world, key, approval, after)),
-        None => {
-            let lost = is_news || before.is_some_and(|b| b.approval.is_some());
-            if lost && !(wanted && free || own.free) {
-                broken.push(format!("{called} has no approval on record, and needs one"));
-            }
-        }
+    if let Some(approval) = &after.approval {
+        broken.extend(unlike(world, key, approval, after));
+    } else if (is_news || before.is_some_and(|b| b.approval.is_some())) && !(wanted && free || own.free) {
+        broken.push(format!("{called} has no approval on record, and needs one"));
     }
     if is_news {
         world.facts.governed.granted.insert(name.to_owned(), after.request.clone());

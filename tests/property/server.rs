@@ -88,7 +88,6 @@ pub enum Late {
     Admin(DateTime<Utc>, super::admin::Request),
 }
 
-#[expect(clippy::struct_excessive_bools, reason = "each is a way of servers by itself")]
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub struct Server {

@@ -99,12 +99,20 @@ pub(super) fn until(o: &Observed, first: DateTime<Utc>, approval: Option<&Approv
     approval.and_then(|a| a.not_after).map_or(end, |t| t.min(end))
 }
 
-/// What an entry's client runs on from now on: what allows what is asked for, else what it has.
-pub(super) fn grounds(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Option<Grounds> {
-    match of_asked(o, true, now) {
-        Standing::Allowed(grounds) => Some(grounds),
+/// What an entry's client runs on from now on, and until when: where it comes to be what is asked for, what allows that; else
+/// what it has.
+pub(super) fn grounds(
+    o: &Observed,
+    entry: &ClientRegistration,
+    comes: bool,
+    now: DateTime<Utc>,
+) -> (Option<Grounds>, DateTime<Utc>) {
+    let grounds = match of_asked(o, true, now) {
+        Standing::Allowed(grounds) if comes => Some(grounds),
         _ => own(entry),
-    }
+    };
+    let until = until(o, entry.spec.first_registered_at, grounds.as_ref().and_then(|g| g.approval.as_ref()));
+    (grounds, until)
 }
 
 /// What an entry's client runs on.

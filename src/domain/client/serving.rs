@@ -37,10 +37,7 @@ pub(super) fn serve(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
     let hash = request::hash(&wanted);
     let unsupported = state.failed_change.as_ref().is_some_and(|f| f.request == hash && f.unsupported);
     let replace = request::needs_replacement(&entry.spec.request, &wanted) || unsupported;
-    // What is to be replaced stays what it is, and runs on what allowed that.
-    let grounds = if replace { governed::own(entry) } else { governed::grounds(o, entry, now) };
-    let approval = grounds.as_ref().and_then(|g| g.approval.as_ref());
-    let expires_at = governed::until(o, entry.spec.first_registered_at, approval);
+    let (grounds, expires_at) = governed::grounds(o, entry, !replace, now);
     let whole = !replace && entry.spec.request != wanted;
     let moved = grounds != governed::own(entry);
     if whole || moved || entry.spec.expires_at != expires_at || !in_line(o, entry) {
@@ -216,10 +213,7 @@ fn replacement(o: &Observed, newer: Option<&ClientRegistration>, replace: bool, 
 /// The update that an entry which does not serve yet needs. What is asked changes only while nothing was asked.
 fn bring_in_line(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Option<Step> {
     let open = entry.state().attempted_at.is_none();
-    // What was asked of the server already runs on what allowed that.
-    let grounds = if open { governed::grounds(o, entry, now) } else { governed::own(entry) };
-    let approval = grounds.as_ref().and_then(|g| g.approval.as_ref());
-    let expires_at = governed::until(o, entry.spec.first_registered_at, approval);
+    let (grounds, expires_at) = governed::grounds(o, entry, open, now);
     // Where the caller chooses the id, its credential may be stored already, and is of the kind that was asked for.
     if open
         && entry.spec.server.backend.chooses_id()

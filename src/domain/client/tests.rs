@@ -599,5 +599,5 @@ fn a_decision_on_what_it_has_said_says_nothing_new() {
     }
 }
 
-mod governed;
+mod approvals;
 mod rotation;
