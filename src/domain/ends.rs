@@ -121,5 +121,9 @@ pub fn end_of(spec: &ClientRegistrationSpec, at: &Circumstances, now: DateTime<U
     if at.clock_trusted && now >= spec.expires_at && is_judged(spec, at) {
         return end(EndReason::Expired, format!("the lifetime ended at {}", spec.expires_at.to_rfc3339()));
     }
+    // No edit makes an approval longer.
+    if let Some(over) = spec.approval.as_ref().and_then(|a| a.not_after).filter(|t| at.clock_trusted && now >= *t) {
+        return end(EndReason::Expired, format!("its approval ended at {}", over.to_rfc3339()));
+    }
     None
 }

@@ -20,14 +20,34 @@ const NOBODY: &str = "nobody@forged.invalid";
 /// The policy that compares the approver with who writes an approval, and its binding.
 const APPROVERS: &str = "oauthclient-approvers";
 
+/// Whether they are kept true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// Since then: what was written before may be forged.
+    Since(DateTime<Utc>),
+    /// They are not.
+    Not,
+    /// The API server gave no answer.
+    Unknown,
+}
+
+impl Kept {
+    /// Since when they are kept true, where that is known.
+    pub fn since(self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Since(since) => Some(since),
+            Self::Not | Self::Unknown => None,
+        }
+    }
+}
+
 /// What was found out last, and when.
 #[derive(Debug, Default)]
-pub struct Stamps(Mutex<Option<(Instant, Option<DateTime<Utc>>)>>);
+pub struct Stamps(Mutex<Option<(Instant, Kept)>>);
 
 impl Stamps {
-    /// Since when they are kept true: what was written before may be forged. `None` while they are not; what cannot be
-    /// tried is not. Asked `anew` where an approval hangs on it.
-    pub async fn true_since(&self, client: &Client, namespace: &str, anew: bool) -> Option<DateTime<Utc>> {
+    /// Whether they are kept true. What may not be tried is not. Asked `anew` where an approval hangs on it.
+    pub async fn kept(&self, client: &Client, namespace: &str, anew: bool) -> Kept {
         let mut known = self.0.lock().await;
         if let Some((at, answer)) = *known
             && !anew
@@ -35,32 +55,45 @@ impl Stamps {
         {
             return answer;
         }
-        let is_true = requesters_are(client, namespace).await && approvers_are(client, namespace).await;
-        let since = if is_true { since(client).await } else { None };
-        *known = Some((Instant::now(), since));
-        since
+        let found = try_them(client, namespace).await.unwrap_or(Kept::Unknown);
+        if found != Kept::Unknown {
+            *known = Some((Instant::now(), found));
+        }
+        found
     }
 }
 
-/// When policy and binding were last changed.
-async fn since(client: &Client) -> Option<DateTime<Utc>> {
+/// `None` where there was no answer.
+async fn try_them(client: &Client, namespace: &str) -> Option<Kept> {
+    if !requesters_are(client, namespace).await? || !approvers_are(client, namespace).await? {
+        return Some(Kept::Not);
+    }
     let policy = changed::<ValidatingAdmissionPolicy>(client).await?;
     let binding = changed::<ValidatingAdmissionPolicyBinding>(client).await?;
-    Some(policy.max(binding))
+    Some(policy.zip(binding).map_or(Kept::Not, |(policy, binding)| Kept::Since(policy.max(binding))))
 }
 
-async fn changed<K>(client: &Client) -> Option<DateTime<Utc>>
+/// Whether it is an answer to what was tried, and no sign of trouble.
+fn is_answer(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if status.code < 500 && !matches!(status.code, 408 | 429))
+}
+
+/// When it was last changed, where it is there.
+async fn changed<K>(client: &Client) -> Option<Option<DateTime<Utc>>>
 where
     K: Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope>
         + Clone
         + std::fmt::Debug
         + serde::de::DeserializeOwned,
 {
-    let found: PartialObjectMeta<K> = Api::<K>::all(client.clone()).get_metadata(APPROVERS).await.ok()?;
+    let found: PartialObjectMeta<K> = match Api::<K>::all(client.clone()).get_metadata(APPROVERS).await {
+        Ok(found) => found,
+        Err(error) => return is_answer(&error).then_some(None),
+    };
     let meta = found.metadata;
     let writes = meta.managed_fields.into_iter().flatten().filter_map(|f| f.time);
-    let last = writes.chain(meta.creation_timestamp).map(|t| t.0.as_second()).max()?;
-    DateTime::from_timestamp(last, 0)
+    let last = writes.chain(meta.creation_timestamp).map(|t| t.0.as_second()).max();
+    Some(last.and_then(|last| DateTime::from_timestamp(last, 0)))
 }
 
 fn dry_run() -> PostParams {
@@ -68,7 +101,7 @@ fn dry_run() -> PostParams {
 }
 
 /// An OAuthClient that says that nobody asked for it.
-async fn requesters_are(client: &Client, namespace: &str) -> bool {
+async fn requesters_are(client: &Client, namespace: &str) -> Option<bool> {
     let forged = serde_json::from_value::<OAuthClient>(json!({
         "apiVersion": "oauthclient.dev/v1alpha1", "kind": "OAuthClient",
         "metadata": {"generateName": "forged-", "annotations": {REQUESTED_BY_ANNOTATION: NOBODY}},
@@ -77,20 +110,20 @@ async fn requesters_are(client: &Client, namespace: &str) -> bool {
             "purpose": "A dry run", "scopes": ["none"], "lifetime": {"ttl": "1s"},
         },
     }));
-    let Ok(mut forged) = forged else { return false };
+    let Ok(mut forged) = forged else { return Some(false) };
     forged.metadata = ObjectMeta { namespace: Some(namespace.to_owned()), ..forged.metadata };
     match Api::<OAuthClient>::namespaced(client.clone(), namespace).create(&dry_run(), &forged).await {
         Ok(made) => {
             let stamp = made.metadata.annotations.as_ref().and_then(|a| a.get(REQUESTED_BY_ANNOTATION));
-            stamp.is_some_and(|s| !s.is_empty() && s != NOBODY)
+            Some(stamp.is_some_and(|s| !s.is_empty() && s != NOBODY))
         }
         // Where the asker writes the name, the API server compares.
-        Err(error) => names(&error, "requested-by"),
+        Err(error) => is_answer(&error).then(|| names(&error, "requested-by")),
     }
 }
 
 /// An approval that says that nobody gave it.
-async fn approvers_are(client: &Client, namespace: &str) -> bool {
+async fn approvers_are(client: &Client, namespace: &str) -> Option<bool> {
     let forged = serde_json::from_value::<ClientApproval>(json!({
         "apiVersion": "oauthclient.dev/v1alpha1", "kind": "ClientApproval",
         "metadata": {"generateName": "forged-"},
@@ -99,9 +132,12 @@ async fn approvers_are(client: &Client, namespace: &str) -> bool {
             "reason": "A dry run",
         },
     }));
-    let Ok(forged) = forged else { return false };
+    let Ok(forged) = forged else { return Some(false) };
     let made = Api::<ClientApproval>::namespaced(client.clone(), namespace).create(&dry_run(), &forged).await;
-    made.is_err_and(|error| names(&error, "spec.approver must be"))
+    match made {
+        Ok(_) => Some(false),
+        Err(error) => is_answer(&error).then(|| names(&error, "spec.approver must be")),
+    }
 }
 
 /// Whether a refusal is for this.

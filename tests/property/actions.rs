@@ -5,13 +5,15 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use oauthclient_operator::api::{
-    OAuthClient, OAuthClientSpec, Phase, ROTATE_ANNOTATION, SigningAlg, TokenEndpointAuthMethod,
+    ClientRegistration, OAuthClient, OAuthClientSpec, Phase, REQUESTED_BY_ANNOTATION, ROTATE_ANNOTATION, SigningAlg,
+    TokenEndpointAuthMethod,
 };
 use oauthclient_operator::domain::ends::NamespaceState;
 use oauthclient_operator::domain::names;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::governance::{self, ASKER, Decree};
 use super::server::{Client, Mode};
 use super::world::{Job, Key, World};
 use super::{admin, consumers, laws};
@@ -85,6 +87,8 @@ pub enum Action {
     /// The annotation that asks for a rotation.
     Rotate(u8),
     LateEffects,
+    /// Something about policies and approvals.
+    Governs(Decree),
 }
 
 /// A rotation's times.
@@ -202,6 +206,35 @@ pub fn focused_action() -> impl Strategy<Value = Action> {
     ]
 }
 
+/// Policies and approvals, and what matters to them, on one object more than on others.
+pub fn governing_action() -> impl Strategy<Value = Action> {
+    let kinds = prop::sample::select(vec![Kind::Plain, Kind::Signed, Kind::OwnKeys, Kind::Bound]);
+    prop_oneof![
+        12 => governance::decree(0..1).prop_map(Action::Governs),
+        4 => governance::decree(0..3).prop_map(Action::Governs),
+        3 => (0u8..3, kinds).prop_map(|(n, kind)| Action::Create(n, kind)),
+        4 => (0u8..3).prop_map(|which| Action::Scopes(0, which)),
+        2 => (0u8..3).prop_map(|which| Action::Method(0, which)),
+        1 => prop::sample::select(vec![1i64, 30]).prop_map(|hours| Action::Lifetime(0, hours)),
+        1 => any::<bool>().prop_map(|suspend| Action::Suspend(0, suspend)),
+        1 => Just(Action::Rotate(0)),
+        1 => prop::sample::select(vec![-7200i64, 0, 7200]).prop_map(Action::ClockOff),
+        4 => action(),
+        1 => new_action(),
+    ]
+}
+
+/// Approvals of one object, and what they meet.
+pub fn focused_governing_action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        9 => governance::focused_decree().prop_map(Action::Governs),
+        2 => (0u8..3).prop_map(|which| Action::Scopes(0, which)),
+        2 => (0u8..3).prop_map(|which| Action::Method(0, which)),
+        2 => Just(Action::Rotate(0)),
+        2 => prop::sample::select(vec![-7200i64, 0, 7200]).prop_map(Action::ClockOff),
+    ]
+}
+
 fn spec(world: &World, kind: Kind) -> OAuthClientSpec {
     let mut spec = json!({
         "authorizationServerRef": {"name": "s"},
@@ -241,7 +274,8 @@ pub fn happen(world: &mut World, action: &Action) -> bool {
     done
 }
 
-fn edit(world: &mut World, n: u8, change: impl FnOnce(&mut OAuthClientSpec)) -> bool {
+/// A tenant edits an object.
+pub fn edit(world: &mut World, n: u8, change: impl FnOnce(&mut OAuthClientSpec)) -> bool {
     let key = slot(n);
     let editable = world.clients.get(&key).is_some_and(|c| c.metadata.deletion_timestamp.is_none());
     if !editable || world.namespaces.get(&key.0) == Some(&NamespaceState::Gone) {
@@ -266,6 +300,7 @@ fn apply(world: &mut World, action: &Action) -> bool {
             }
             let mut client = OAuthClient::new(&key.1, spec(world, kind));
             client.metadata = world.metadata(&key);
+            client.annotations_mut().insert(REQUESTED_BY_ANNOTATION.into(), ASKER.into());
             world.clients.insert(key.clone(), client);
             world.client_changed(&key);
             true
@@ -326,7 +361,16 @@ fn apply(world: &mut World, action: &Action) -> bool {
             let state = world.entries[name].state();
             if newest == Some(world.entries[name].spec.attempt) && state.end.is_none() {
                 world.facts.excused.insert(uid.clone());
-                if state.phase == Phase::Registered {
+                // One that was to replace another is begun anew once it is gone: the object's status is about the other.
+                let serves = |e: &ClientRegistration| {
+                    let state = e.state();
+                    e.spec.client_ref.uid == uid
+                        && e.name_any() != *name
+                        && state.phase == Phase::Registered
+                        && state.end.is_none()
+                        && e.spec.retires_at.is_none()
+                };
+                if state.phase == Phase::Registered && !world.entries.values().any(serves) {
                     // Edits that the controller had not seen by then are edits after it.
                     world.facts.entry_deleted.insert(uid, made_from);
                 }
@@ -490,6 +534,7 @@ fn apply(world: &mut World, action: &Action) -> bool {
         }),
         Action::Marked(n, marked) => at_server(world, n, |c| c.marked = marked && !c.entry.is_empty()),
         Action::Planted(n) => planted(world, n),
+        Action::Governs(decree) => governance::happen(world, decree),
         Action::Rotation(n, cycle) => edit(world, n, |s| {
             if s.jwks.is_none() {
                 s.rotation = serde_json::from_value(cycle.spec()).expect("a rotation");

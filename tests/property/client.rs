@@ -5,11 +5,13 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
 use oauthclient_operator::api::{
-    CLIENT_FINALIZER, ClientPolicy, ClientRef, ClientRegistration, ClientRegistrationSpec, ENTRY_FINALIZER, End,
-    OAuthClient, Phase, ROTATE_ANNOTATION,
+    ApprovalMode, CLIENT_FINALIZER, ClientApproval, ClientPolicy, ClientRef, ClientRegistration,
+    ClientRegistrationSpec, ENTRY_FINALIZER, End, EndReason, OAuthClient, Phase, ROTATE_ANNOTATION,
 };
 use oauthclient_operator::controller::servers;
-use oauthclient_operator::domain::client::{Decision, Observed, Published, Step, decide, entry_names, known_attempts};
+use oauthclient_operator::domain::client::{
+    Decision, Grounds, Observed, Published, Step, decide, entry_names, known_attempts,
+};
 use oauthclient_operator::domain::ends::NamespaceState;
 use oauthclient_operator::domain::policy::Others;
 use oauthclient_operator::domain::{merge_patch, names, request};
@@ -20,7 +22,7 @@ use super::calls::{Api, Look};
 use super::registration::{namespace, workload};
 use super::schedule::{Next, at};
 use super::world::{ApiError, Key, World};
-use super::{consumers, laws};
+use super::{consumers, governed, laws};
 
 struct View {
     observed: Observed,
@@ -55,6 +57,7 @@ pub async fn pass(api: Api, key: Key) -> Result<Next, ApiError> {
             let key = key.clone();
             api.write(&says, move |w| {
                 same_version(w, &key, rv.as_deref())?;
+                governed::status(w, &key, &status);
                 laws::client_status(w, &key, &status);
                 w.change_client(&key, false, |c| c.status = Some(status));
                 Ok(())
@@ -62,6 +65,7 @@ pub async fn pass(api: Api, key: Key) -> Result<Next, ApiError> {
             .await?;
         }
         if step == Step::Wait {
+            governed::pass_rests(&mut api.change(), &key, view.observed.stamps_tried);
             return Ok(at(&api, requeue_at, now));
         }
         if act(&api, &key, &view, step).await? {
@@ -88,6 +92,13 @@ async fn observe(api: &Api, key: &Key, client: OAuthClient) -> Option<View> {
         Look::Gone => None,
         Look::Unknown => return None,
     };
+    let Look::There(policies) = api.read(|w| Some(w.governance.policies.values().cloned().collect())).await else {
+        return None;
+    };
+    let policies: Vec<ClientPolicy> = policies;
+    let in_namespace = |(k, a): (&Key, &ClientApproval)| (k.0 == key.0).then(|| a.clone());
+    let decisions = api.read(|w| Some(w.governance.approvals.iter().filter_map(in_namespace).collect())).await;
+    let Look::There(approvals) = decisions else { return None };
     let known = known_attempts(&client);
     let mut entries: Vec<ClientRegistration> = Vec::new();
     for (attempt, name) in entry_names(&client) {
@@ -98,6 +109,12 @@ async fn observe(api: &Api, key: &Key, client: OAuthClient) -> Option<View> {
             Look::Unknown => return None,
         }
     }
+    let asks = policies.iter().any(|p| p.spec.approval.mode != ApprovalMode::Never);
+    let stamps = if asks { api.read(|w| Some(w.governance.stamped_since)).await } else { Look::There(None) };
+    let (stamped_since, stamps_tried) = match stamps {
+        Look::There(since) => (since, true),
+        Look::Gone | Look::Unknown => (None, false),
+    };
     let workload = workload(api, &key.0, client.spec.workload_ref.as_ref().map(|w| w.name.as_str())).await;
     let secret = (key.0.clone(), client.spec.secret_name(&key.1));
     let found = match api.read(|w| w.secrets.get(&secret).cloned()).await {
@@ -121,29 +138,14 @@ async fn observe(api: &Api, key: &Key, client: OAuthClient) -> Option<View> {
         entries,
         workload,
         secret,
-        policies: vec![everything()],
-        approvals: Vec::new(),
-        stamped_since: None,
+        policies,
+        approvals,
+        stamped_since,
+        stamps_tried,
         others: Others::default(),
         clock_trusted: api.world().clock_trusted(),
     };
     Some(View { observed, wanted, found })
-}
-
-/// A policy that allows all that is asked for here.
-fn everything() -> ClientPolicy {
-    serde_json::from_value(json!({
-        "apiVersion": "oauthclient.dev/v1alpha1", "kind": "ClientPolicy", "metadata": {"name": "everything"},
-        "spec": {
-            "appliesTo": {"namespaces": {"names": ["*"]}, "authorizationServers": ["*"]},
-            "allow": {
-                "ownerEmails": ["*"], "scopes": ["*"], "grantTypes": ["*"], "redirectUris": ["*"], "audiences": ["*"],
-                "tokenEndpointAuthMethods": ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"],
-                "workloadKinds": ["*"],
-            },
-        },
-    }))
-    .expect("a ClientPolicy")
 }
 
 async fn wanted(api: &Api, client: &OAuthClient, entries: &[ClientRegistration]) -> Option<Secret> {
@@ -198,8 +200,8 @@ async fn act(api: &Api, key: &Key, view: &View, step: Step) -> Result<bool, ApiE
                 generation: client.metadata.generation.unwrap_or_default(),
                 owner: client.spec.owner.clone(),
                 purpose: client.spec.purpose.clone(),
-                policy: grounds.map(|g| g.policy),
-                approval: None,
+                policy: grounds.as_ref().map(|g| g.policy.clone()),
+                approval: grounds.and_then(|g| g.approval),
                 server: servers::snapshot(server, client.spec.jwks.is_some()),
                 request: request::of(&client.spec),
                 workload,
@@ -218,6 +220,7 @@ async fn act(api: &Api, key: &Key, view: &View, step: Step) -> Result<bool, ApiE
                         return Err(ApiError::Conflict);
                     }
                     laws::entry_created(w, key, &spec);
+                    governed::entry_written(w, key, &name, None, &spec);
                     let mut metadata = w.metadata(&("operator".to_owned(), name.clone()));
                     metadata.finalizers = Some(vec![ENTRY_FINALIZER.into()]);
                     let entry = ClientRegistration {
@@ -242,8 +245,9 @@ async fn act(api: &Api, key: &Key, view: &View, step: Step) -> Result<bool, ApiE
                 patch["owner"] = json!(client.spec.owner);
                 patch["purpose"] = json!(client.spec.purpose);
             }
-            if let Some(grounds) = grounds {
-                patch["policy"] = json!(grounds.policy);
+            if let Some(Grounds { policy, approval }) = grounds.map(|g| *g) {
+                patch["policy"] = json!(policy);
+                patch["approval"] = approval.map_or(Value::Null, |a| merge_patch::replacing(&a, &["notAfter"]));
             }
             // Only of the entry as it was seen.
             let seen = view.observed.entries.iter().find(|e| e.name_any() == name);
@@ -252,7 +256,12 @@ async fn act(api: &Api, key: &Key, view: &View, step: Step) -> Result<bool, ApiE
         }
         Step::EndEntry { name, reason, why } => {
             let end = End { reason, message: why, at: api.now() };
-            laws::entry_replaced(&mut api.change(), &name);
+            match reason {
+                EndReason::PolicyViolation | EndReason::Denied => {
+                    governed::entry_ended(&mut api.change(), key, &name, reason);
+                }
+                _ => laws::entry_replaced(&mut api.change(), &name),
+            }
             patch_entry(api, &name, None, json!({"end": end})).await?;
             Ok(true)
         }
@@ -327,6 +336,8 @@ async fn patch_entry(api: &Api, name: &str, seen: Option<String>, patch: Value) 
         merge(&mut spec, &patch);
         let spec: ClientRegistrationSpec = serde_json::from_value(spec).expect("an entry's spec");
         if spec != found.spec {
+            let (key, before) = ((spec.client_ref.namespace.clone(), spec.client_ref.name.clone()), found.spec.clone());
+            governed::entry_written(w, &key, name, Some(&before), &spec);
             w.change_entry(name, true, |e| e.spec = spec);
         }
         Ok(())
@@ -334,7 +345,8 @@ async fn patch_entry(api: &Api, name: &str, seen: Option<String>, patch: Value) 
     .await
 }
 
-fn merge(into: &mut Value, patch: &Value) {
+/// Merges as RFC 7396 says.
+pub fn merge(into: &mut Value, patch: &Value) {
     match (into, patch) {
         (Value::Object(into), Value::Object(patch)) => {
             for (key, value) in patch {
@@ -353,6 +365,7 @@ async fn publish(api: &Api, key: &Key, view: &View) -> Result<(), ApiError> {
     let Some(wanted) = view.wanted.clone() else { return Ok(()) };
     let secret = (key.0.clone(), wanted.name_any());
     let rv = view.found.as_ref().map(ResourceExt::resource_version);
+    let owner = key.clone();
     api.write("Secret", move |w| {
         if w.namespaces.get(&secret.0) != Some(&NamespaceState::Active) {
             return Err(ApiError::Failed);
@@ -367,6 +380,7 @@ async fn publish(api: &Api, key: &Key, view: &View) -> Result<(), ApiError> {
         new.metadata.resource_version = made.resource_version;
         new.metadata.uid = made.uid;
         w.secret_changed(&new);
+        governed::published(w, &owner);
         consumers::published(w, &new);
         w.secrets.insert(secret, new);
         Ok(())

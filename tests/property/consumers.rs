@@ -199,7 +199,12 @@ fn serves(world: &World, held: &Published, newest: bool) -> bool {
             && entry.spec.end.is_none()
             && laws::ends(world, &client.entry).iter().all(|end| *end == EndReason::GoneAtServer);
     }
-    entry.metadata.deletion_timestamp.is_none() && !world.facts.granted_more.contains(&client.entry)
+    let end = entry.spec.end.as_ref().map(|e| e.reason);
+    let approved_until = entry.spec.approval.as_ref().and_then(|a| a.not_after);
+    entry.metadata.deletion_timestamp.is_none()
+        && !world.facts.granted_more.contains(&client.entry)
+        && !matches!(end, Some(EndReason::PolicyViolation | EndReason::Denied))
+        && approved_until.is_none_or(|t| world.now < t)
 }
 
 /// What was rotated away is gone from the server once the overlap is over.

@@ -9,9 +9,9 @@ use oauthclient_operator::domain::ends::NamespaceState;
 use oauthclient_operator::domain::{lifetime, request};
 use secrecy::ExposeSecret;
 
-use super::laws;
 use super::server::Probing;
 use super::world::{Key, World};
+use super::{governed, laws};
 
 /// The longest that a credential goes on beside its successor.
 pub const LONGEST_OVERLAP: TimeDelta = TimeDelta::hours(1);
@@ -176,9 +176,13 @@ fn settled(world: &World, name: &str, entry: &ClientRegistration) -> Result<(), 
         if !ends.is_empty() {
             return Err(format!("should have ended: {ends:?}"));
         }
+        let object = laws::object(world, entry);
+        let waits = object.is_some_and(|c| governed::against(world, c) == Some("ApprovalPending"));
         return match state.phase {
             Phase::Registered if admin => as_asked(world, name, entry),
             Phase::Registered => Ok(()),
+            // An edit of what was begun waits for a person.
+            Phase::Pending | Phase::Registering if waits => Ok(()),
             Phase::Registering if admin && mine.iter().any(|c| c.exists && (c.disabled || !c.marked)) => Ok(()),
             // What the server's administrator did to it before it was ever tried.
             Phase::Registering if !admin && mine.iter().any(|c| c.meddled) => Ok(()),
@@ -246,6 +250,7 @@ fn served(world: &World, key: &Key, client: &OAuthClient) -> Result<(), String> 
         }
         return wants(world, key, client);
     };
+    governed::says_so(world, client, entry)?;
     let at_server = world.server.clients.iter().find(|c| c.entry == entry.name_any() && c.exists);
     if world.server.admin && at_server.is_some_and(|c| c.disabled && c.marked) && laws::against(world, client).is_none()
     {
@@ -270,6 +275,10 @@ fn served(world: &World, key: &Key, client: &OAuthClient) -> Result<(), String> 
     let mine = |c: &super::server::Client| world.entries.get(&c.entry).is_some_and(|e| e.spec.client_ref.uid == uid);
     let meddled = world.server.clients.iter().any(|c| mine(c) && laws::excused(world, c));
     let said = status.conditions.iter().any(|c| c.type_ == "Stalled" && c.reason == "ChangeRefused");
+    // What policies ended is begun anew once they allow it.
+    let newest = world.entries.values().filter(|e| e.spec.client_ref.uid == uid).max_by_key(|e| e.spec.attempt);
+    let end = newest.and_then(|e| e.state().end).map(|e| e.reason);
+    let said = said && !matches!(end, Some(EndReason::PolicyViolation | EndReason::Denied));
     if other && !refused && !noted && !said && !meddled && laws::against(world, client).is_none() {
         return Err("has a client that is not what is asked for, and nothing says why".into());
     }
@@ -310,7 +319,7 @@ fn wants(world: &World, key: &Key, client: &OAuthClient) -> Result<(), String> {
         laws::excused(world, c) && c.exists == world.server.admin && newest.is_some_and(|e| e.name_any() == c.entry)
     });
     let says = status.message.is_some();
-    let excused = laws::against(world, client).is_some()
+    let excused = laws::ungoverned(world, client).is_some()
         || over
         || refused
         || unmanageable
@@ -322,6 +331,10 @@ fn wants(world: &World, key: &Key, client: &OAuthClient) -> Result<(), String> {
         || stuck
         || debt
         || meddled;
+    if !excused {
+        governed::says_why_not(world, client)?;
+    }
+    let excused = excused || governed::against(world, client).is_some();
     match (excused, says) {
         (true, true) => Ok(()),
         (true, false) if world.namespaces.get(&key.0) != Some(&NamespaceState::Active) => Ok(()),

@@ -12,6 +12,7 @@ use oauthclient_operator::api::{
 use oauthclient_operator::domain::ends::NamespaceState;
 use oauthclient_operator::domain::{lifetime, request};
 
+use super::governed;
 use super::world::{Actor, Key, World};
 
 /// What a test has to remember to judge.
@@ -43,6 +44,8 @@ pub struct Facts {
     pub granted_more: BTreeSet<String>,
     /// What consumers hold.
     pub consumers: super::consumers::Consumers,
+    /// What governs.
+    pub governed: governed::Facts,
 }
 
 /// The object that an entry was made for.
@@ -90,7 +93,9 @@ fn ends_at(world: &World, name: &str, now: DateTime<Utc>) -> BTreeSet<EndReason>
             }
             // An edit that is refused grants no longer life; one that could not be read neither.
             if against(world, client).is_none() && !world.facts.unread.contains(name) {
-                expires_at = lifetime::expires_at(&client.spec.lifetime, spec.first_registered_at);
+                let approved_until = spec.approval.as_ref().and_then(|a| a.not_after);
+                let end = lifetime::expires_at(&client.spec.lifetime, spec.first_registered_at);
+                expires_at = approved_until.map_or(end, |t| t.min(end));
             }
         }
     }
@@ -133,6 +138,11 @@ fn ends_at(world: &World, name: &str, now: DateTime<Utc>) -> BTreeSet<EndReason>
 
 /// What stands against registering an object now.
 pub fn against(world: &World, client: &OAuthClient) -> Option<&'static str> {
+    ungoverned(world, client).or_else(|| governed::against(world, client))
+}
+
+/// What stands against it besides policies and people.
+pub fn ungoverned(world: &World, client: &OAuthClient) -> Option<&'static str> {
     let namespace = client.namespace().unwrap_or_default();
     let Some(object) = &world.object else { return Some("there is no AuthorizationServer") };
     if object.metadata.deletion_timestamp.is_some() {
@@ -176,6 +186,7 @@ pub fn remember(world: &mut World) {
         let now = ends(world, &name);
         world.facts.ends.entry(name).or_default().extend(now);
     }
+    governed::remember(world);
 }
 
 pub fn registration_pass_begins(world: &mut World, name: &str) {
@@ -186,13 +197,15 @@ pub fn registration_pass_begins(world: &mut World, name: &str) {
 }
 
 pub fn client_pass_begins(world: &mut World, key: &Key) {
-    let now = world.clients.get(key).and_then(|c| against(world, c));
+    let now = world.clients.get(key).and_then(|c| ungoverned(world, c));
     world.facts.against.insert(key.clone(), now);
+    governed::pass_begins(world, key);
 }
 
 /// Before a registration: the entry is stored, with finalizer and attempt (G3); nothing stands against it (G2); and it
 /// is the entry's only one.
 pub fn post(world: &mut World, name: &str) {
+    governed::asked_of_server(world, name);
     let called = world.called(name);
     let stored = world
         .entries
@@ -216,7 +229,7 @@ pub fn post(world: &mut World, name: &str) {
 
 /// Before an entry is written.
 pub fn entry_created(world: &mut World, key: &Key, spec: &ClientRegistrationSpec) {
-    let now = world.clients.get(key).and_then(|c| against(world, c));
+    let now = world.clients.get(key).and_then(|c| ungoverned(world, c));
     let began = world.facts.against.get(key).copied().flatten();
     if spec.end.is_some() {
         // What a removed entry stood for is to be revoked.

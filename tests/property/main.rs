@@ -12,6 +12,8 @@ mod consumers;
 mod drift;
 mod end;
 mod faults;
+mod governance;
+mod governed;
 mod laws;
 mod probing;
 mod registering;
@@ -30,7 +32,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestCaseError, TestError, TestRunner};
 use serde_json::json;
 
-use actions::{Action, action, focused_action, happen, new_action};
+use actions::{Action, action, focused_action, focused_governing_action, governing_action, happen, new_action};
 use faults::{Fault, fault};
 use schedule::Schedule;
 use server::{Mode, Probing, Server};
@@ -135,6 +137,19 @@ fn focused_event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// Mostly what governs, and what it is about; `focused`: approvals of one object.
+fn governing_event(focused: bool) -> impl Strategy<Value = Event> {
+    let action = if focused { focused_governing_action().boxed() } else { governing_action().boxed() };
+    prop_oneof![
+        8 => (any::<u8>(), 1u8..40).prop_map(|(who, calls)| Event::Run(who, calls)),
+        4 => (any::<u8>(), fault()).prop_map(|(who, fault)| Event::Meets(who, fault)),
+        6 => Just(Event::Settle),
+        3 => prop::sample::select(vec![1u32, 10, 120, 700, 3600, 40_000]).prop_map(Event::Passes),
+        1 => Just(Event::Crash),
+        10 => action.prop_map(Event::Does),
+    ]
+}
+
 /// `new`: how many of a hundred actions are rotations, or by an administrator of the server.
 fn event(new: u32) -> impl Strategy<Value = Event> {
     let action = prop_oneof![100 - new => action(), new => new_action()];
@@ -160,6 +175,7 @@ fn world(setup: &Setup, trace: bool) -> World {
         namespaces: [("n0".into(), NamespaceState::Active), ("n1".into(), NamespaceState::Active)].into(),
         jobs: BTreeMap::new(),
         object: Some(authorization_server(setup.admin)),
+        governance: governance::Governance::new(start()),
         server: Server {
             mode: Mode::Up,
             probing: setup.probing,
@@ -232,7 +248,8 @@ fn step(schedule: &mut Schedule, event: &Event) {
     }
 }
 
-/// Faults stop, time passes; then every object is deleted, and time passes.
+/// Faults stop, time passes; then everything is allowed again, and time passes; then every object is deleted, and time
+/// passes.
 fn calm(schedule: &mut Schedule) {
     {
         let world = &mut *schedule.api.change();
@@ -246,8 +263,16 @@ fn calm(schedule: &mut Schedule) {
         world.set_skew(TimeDelta::zero());
         laws::remember(world);
     }
-    for last in [false, true] {
-        if last {
+    for stage in 0..3 {
+        if stage == 1 {
+            let world = &mut *schedule.api.change();
+            if !governance::restore(world) {
+                continue;
+            }
+            world.say(|_| "--- everything is allowed".into());
+            laws::remember(world);
+        }
+        if stage == 2 {
             let world = &mut *schedule.api.change();
             world.say(|_| "--- everything is deleted".into());
             world.server.clients.iter_mut().for_each(|c| c.disabled = false);
@@ -293,13 +318,15 @@ fn judge_cases(seed: u64, cases: u64) {
         ..ProptestConfig::default()
     };
     let mut runner = TestRunner::new(config);
-    // Servers that choose the id; those with an admin API; rotations at both; and what seldom meets.
+    // Servers that choose the id; those with an admin API; rotations at both; what seldom meets; and what governs.
     let tried = prop_oneof![
         5 => (setup(false), prop::collection::vec(event(0), 0..60)),
         1 => (setup(false), prop::collection::vec(event(40), 0..60)),
         3 => (setup(true), prop::collection::vec(event(40), 0..60)),
         1 => (setup(false), prop::collection::vec(focused_event(), 0..40)),
         4 => (setup(true), prop::collection::vec(focused_event(), 0..40)),
+        2 => (any::<bool>().prop_flat_map(setup), prop::collection::vec(governing_event(false), 0..40)),
+        1 => (any::<bool>().prop_flat_map(setup), prop::collection::vec(governing_event(true), 0..30)),
     ];
     let result = runner.run(&tried, |(setup, events)| {
         let (broken, _) = play(&setup, &events, false);

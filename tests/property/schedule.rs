@@ -12,7 +12,7 @@ use oauthclient_operator::api::ProbeRecord;
 use super::calls::Api;
 use super::faults::Fault;
 use super::world::{Actor, ApiError, World};
-use super::{client, drift, laws, registration};
+use super::{client, drift, governed, laws, registration};
 
 /// What a process shares between its passes: controls, by way of probing.
 pub type Shared = Rc<RefCell<HashMap<String, ProbeRecord>>>;
@@ -128,6 +128,7 @@ impl Schedule {
                 self.running.insert(actor.clone(), task);
             }
             Poll::Ready(done) => {
+                governed::pass_is_over(&mut self.api.change(), actor);
                 let next = match done {
                     Ok(next) => next,
                     Err(ApiError::Conflict) => Next::After(TimeDelta::milliseconds(200)),

@@ -15,6 +15,7 @@ use oauthclient_operator::domain::ends::NamespaceState;
 use oauthclient_operator::kubernetes::management_secret::Stored;
 
 use super::faults::Fault;
+use super::governance::Governance;
 use super::server::Server;
 
 /// Namespace and name.
@@ -67,6 +68,7 @@ pub struct World {
     pub namespaces: BTreeMap<String, NamespaceState>,
     pub jobs: BTreeMap<Key, Job>,
     pub object: Option<AuthorizationServer>,
+    pub governance: Governance,
     pub server: Server,
     /// What the next call meets.
     pub fault: Fault,
@@ -325,6 +327,7 @@ impl World {
             self.jobs.remove(&key);
             self.job_changed(&key);
         }
+        self.governance.approvals.retain(|k, _| !inside(&k));
         let deleting = |c: &OAuthClient| c.metadata.deletion_timestamp.is_some();
         let left: Vec<_> = self.clients.iter().filter(|(k, c)| k.0 == namespace && !deleting(c)).collect();
         for key in left.into_iter().map(|(k, _)| k.clone()).collect::<Vec<_>>() {

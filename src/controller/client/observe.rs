@@ -16,6 +16,7 @@ use crate::domain::client::{Observed, Published, entry_names, known_attempts};
 use crate::domain::ends::NamespaceState;
 use crate::domain::policy::Others;
 use crate::kubernetes::look::{Look, look};
+use crate::kubernetes::stamps::Kept;
 use crate::kubernetes::{management_secret, tenant_secret};
 
 /// What is known, and the Secret as it should be.
@@ -62,10 +63,10 @@ pub async fn observe(ctx: &Context, client: OAuthClient) -> Option<View> {
         }
     }
     let asks = policies.items.iter().any(|p| p.spec.approval.mode != ApprovalMode::Never);
-    let stamped_since = if asks {
-        ctx.stamps.true_since(&ctx.client, &ctx.namespace, is_new(&approvals.items, &client, &entries)).await
+    let stamps = if asks {
+        ctx.stamps.kept(&ctx.client, &ctx.namespace, is_new(&approvals.items, &client, &entries)).await
     } else {
-        None
+        Kept::Not
     };
     let workload = ctx.kinds.look(&ctx.client, &in_namespace, client.spec.workload_ref.as_ref()).await;
     let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), &in_namespace);
@@ -93,7 +94,8 @@ pub async fn observe(ctx: &Context, client: OAuthClient) -> Option<View> {
         secret,
         policies: policies.items,
         approvals: approvals.items,
-        stamped_since,
+        stamped_since: stamps.since(),
+        stamps_tried: stamps != Kept::Unknown,
         others,
         clock_trusted: ctx.clock_trusted(),
     };

@@ -5,8 +5,8 @@ use chrono::{DateTime, Utc};
 use super::serving::{goes_on, name};
 use super::{Observed, Step, first_registered_at, pinned};
 use crate::api::{
-    ApprovalRef, ClientPolicy, ClientRegistration, DENIED_BY_ANNOTATION, EndReason, OnViolation, Phase, PolicyRef,
-    REQUESTED_BY_ANNOTATION, RegistrationRequest,
+    ApprovalDecision, ApprovalMode, ApprovalRef, ClientApproval, ClientPolicy, ClientRegistration,
+    DENIED_BY_ANNOTATION, EndReason, OnViolation, Phase, PolicyRef, REQUESTED_BY_ANNOTATION, RegistrationRequest,
 };
 use crate::domain::conditions::{Say, say};
 use crate::domain::policy::approval::{covering, denial, holds, is_needed, lasts, set_aside};
@@ -30,6 +30,8 @@ pub(super) enum Standing {
     Allowed(Grounds),
     /// This policy allows it, once a person says yes.
     Waiting(String),
+    /// Whether somebody has said yes cannot be told now.
+    Unsure(String),
     /// None allows it, and what stands against it.
     Refused(String),
     /// One denies it, and why.
@@ -97,12 +99,20 @@ pub(super) fn until(o: &Observed, first: DateTime<Utc>, approval: Option<&Approv
     approval.and_then(|a| a.not_after).map_or(end, |t| t.min(end))
 }
 
-/// What an entry's client runs on from now on: what allows what is asked for, else what it has.
-pub(super) fn grounds(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Option<Grounds> {
-    match of_asked(o, true, now) {
-        Standing::Allowed(grounds) => Some(grounds),
+/// What an entry's client runs on from now on, and until when: where it comes to be what is asked for, what allows that; else
+/// what it has.
+pub(super) fn grounds(
+    o: &Observed,
+    entry: &ClientRegistration,
+    comes: bool,
+    now: DateTime<Utc>,
+) -> (Option<Grounds>, DateTime<Utc>) {
+    let grounds = match of_asked(o, true, now) {
+        Standing::Allowed(grounds) if comes => Some(grounds),
         _ => own(entry),
-    }
+    };
+    let until = until(o, entry.spec.first_registered_at, grounds.as_ref().and_then(|g| g.approval.as_ref()));
+    (grounds, until)
 }
 
 /// What an entry's client runs on.
@@ -122,7 +132,7 @@ pub(super) fn allowed_by(o: &Observed, now: DateTime<Utc>) -> Option<Grounds> {
 /// That a client which runs is not allowed any more, or who approved it.
 pub(super) fn said(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Vec<Say> {
     let against = match of_entry(o, entry, now) {
-        Standing::Allowed(_) => None,
+        Standing::Allowed(_) | Standing::Unsure(_) => None,
         Standing::Waiting(why) => Some(("ApprovalMissing", why)),
         Standing::Refused(why) => Some(("NotAllowedByPolicy", why)),
         Standing::Denied(why) => Some(("Denied", why)),
@@ -143,7 +153,7 @@ pub(super) fn end(o: &Observed, now: DateTime<Utc>) -> Option<Step> {
         let (reason, why) = match of_entry(o, entry, now) {
             Standing::Denied(why) => (EndReason::Denied, why),
             Standing::Refused(why) | Standing::Waiting(why) if ends() => (EndReason::PolicyViolation, why),
-            Standing::Refused(_) | Standing::Waiting(_) | Standing::Allowed(_) => return None,
+            Standing::Refused(_) | Standing::Waiting(_) | Standing::Unsure(_) | Standing::Allowed(_) => return None,
         };
         Some(Step::EndEntry { name: name(entry), reason, why })
     })
@@ -192,12 +202,22 @@ fn standing(o: &Observed, asked: &Asked<'_>, hash: &str, own: Option<&ApprovalRe
     if !is_needed(by, asked.request) {
         return Standing::Allowed(Grounds { policy, approval: None });
     }
-    let own = own.filter(|a| a.request_hash == hash && holds(a, now)).cloned();
+    // By a clock that is wrong nothing is over, and nothing that has an end counts anew.
+    let own = own.filter(|a| a.request_hash == hash && (holds(a, now) || !o.clock_trusted)).cloned();
     let covered = o.stamped_since.and_then(|since| covering(&o.approvals, asked, hash, by, since, now));
+    let covered = covered.filter(|a| a.not_after.is_none() || o.clock_trusted);
     if let Some(approval) = covered.into_iter().chain(own).max_by_key(lasts) {
         return Standing::Allowed(Grounds { policy, approval: Some(approval) });
     }
     let asks = format!("ClientPolicy {} asks for an approval", policy.name);
+    if may_be_covered(o, asked, hash, by, now) {
+        let what = if o.clock_trusted {
+            "whether the API server keeps true who asked and who approved could not be tried"
+        } else {
+            "the operator's clock is more than a minute off the API server's"
+        };
+        return Standing::Unsure(format!("{asks}, and whether it has one cannot be told now: {what}"));
+    }
     let Some(since) = o.stamped_since else {
         return Standing::Waiting(format!(
             "{asks}, and none is honoured while the admission policies of deploy/governance.yaml are not in force: nobody would know who asked and who approved"
@@ -205,6 +225,27 @@ fn standing(o: &Observed, asked: &Asked<'_>, hash: &str, own: Option<&ApprovalRe
     };
     let but = set_aside(&o.approvals, asked, hash, since).map_or_else(String::new, |why| format!(". {why}"));
     Standing::Waiting(format!("{asks}{but}. {}", how_to_approve(o, hash)))
+}
+
+/// Whether somebody has said yes, as far as it can be told by a clock that is wrong, or without knowing whether it could
+/// have been forged.
+fn may_be_covered(o: &Observed, asked: &Asked<'_>, hash: &str, by: &ClientPolicy, now: DateTime<Utc>) -> bool {
+    let ever = DateTime::<Utc>::MIN_UTC;
+    let since = o.stamped_since.or_else(|| (!o.stamps_tried).then_some(ever));
+    let now = if o.clock_trusted { now } else { ever };
+    since.is_some_and(|since| covering(&o.approvals, asked, hash, by, since, now).is_some())
+}
+
+/// Whether an approval may come to count, or to count no more, of which nothing tells: by what the API server keeps true.
+pub(super) fn hangs_on_stamps(o: &Observed) -> bool {
+    let known = |a: &ClientApproval| {
+        o.entries.iter().filter_map(|e| e.spec.approval.as_ref()).any(|own| a.metadata.name.as_ref() == Some(&own.name))
+    };
+    let may_count = |a: &ClientApproval| {
+        a.spec.client == client_name(o) && a.spec.decision == ApprovalDecision::Approved && !known(a)
+    };
+    let asks = o.policies.iter().any(|p| p.spec.approval.mode != ApprovalMode::Never);
+    asks && o.stamped_since.is_none() && o.approvals.iter().any(may_count)
 }
 
 /// How a person says yes.

@@ -65,6 +65,8 @@ pub struct Observed {
     pub approvals: Vec<ClientApproval>,
     /// Since when the API server keeps true who asked and who approved; `None` while it does not.
     pub stamped_since: Option<DateTime<Utc>>,
+    /// Whether that could be tried.
+    pub stamps_tried: bool,
     /// How many clients live besides.
     pub others: Others,
     /// Whether the local clock is near the API server's.
@@ -194,6 +196,15 @@ fn in_line(o: &Observed, entry: &ClientRegistration) -> bool {
 
 /// The next step for an object.
 pub fn decide(o: &Observed, now: DateTime<Utc>) -> Decision {
+    let mut decision = next(o, now);
+    if decision.step == Step::Wait && governed::hangs_on_stamps(o) {
+        let soon = now + LOOK_AGAIN;
+        decision.requeue_at = Some(decision.requeue_at.map_or(soon, |at| at.min(soon)));
+    }
+    decision
+}
+
+fn next(o: &Observed, now: DateTime<Utc>) -> Decision {
     let has_finalizer = o.client.metadata.finalizers.iter().flatten().any(|f| f == crate::api::CLIENT_FINALIZER);
     if o.client.metadata.deletion_timestamp.is_some() {
         return if has_finalizer { ended::deleting(o, now) } else { wait(None) };

@@ -99,8 +99,8 @@ pub(super) fn refusal(o: &Observed, serving: Option<&ClientRegistration>, now: D
         Standing::Denied(why) => return refused("Denied", why),
         // What runs and is not allowed any more is another matter.
         Standing::Refused(why) if is_news => return refused("NotAllowedByPolicy", why),
-        Standing::Waiting(why) if is_news && serving.is_some() => return asks(o, why.clone()),
-        Standing::Refused(_) | Standing::Waiting(_) | Standing::Allowed(_) => {}
+        Standing::Waiting(why) | Standing::Unsure(why) if is_news && serving.is_some() => return asks(o, why.clone()),
+        Standing::Refused(_) | Standing::Waiting(_) | Standing::Unsure(_) | Standing::Allowed(_) => {}
     }
     // A client that was registered already goes on, whatever became of the server.
     if serving.is_some() {
@@ -141,7 +141,7 @@ pub(super) fn refusal(o: &Observed, serving: Option<&ClientRegistration>, now: D
     }
     // Last: what is approved can be registered.
     secret_conflict(o).or_else(|| match standing {
-        Standing::Waiting(why) => asks(o, why),
+        Standing::Waiting(why) | Standing::Unsure(why) => asks(o, why),
         _ => None,
     })
 }

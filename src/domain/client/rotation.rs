@@ -4,7 +4,6 @@
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
 use super::serving::{goes_on, name};
-use super::status::base;
 use super::{Decision, Observed, Published, Step, only};
 use crate::api::{
     ClientRegistration, EndReason, KeyRotation, KeyRotationStatus, OAuthClientStatus, ROTATE_ANNOTATION, RotationOf,
@@ -32,7 +31,8 @@ pub(super) fn asked(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
     if begun || fresh || requested_at(o).is_some() {
         return Some(only(Step::ClearRotation { refused: None }));
     }
-    let mut status = base(o, entry);
+    // What it says of the client is said anew later.
+    let mut status = o.client.status.clone().unwrap_or_default();
     status.rotation.get_or_insert_default().requested_at = Some(now.trunc_subsecs(0));
     Some(Decision { step: Step::ClearRotation { refused: None }, status: Some(status), requeue_at: None })
 }

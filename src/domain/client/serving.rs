@@ -34,12 +34,10 @@ enum Change {
 pub(super) fn serve(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Decision {
     let state = entry.state();
     let wanted = request::of(&o.client.spec);
-    let grounds = governed::grounds(o, entry, now);
-    let approval = grounds.as_ref().and_then(|g| g.approval.as_ref());
-    let expires_at = governed::until(o, entry.spec.first_registered_at, approval);
     let hash = request::hash(&wanted);
     let unsupported = state.failed_change.as_ref().is_some_and(|f| f.request == hash && f.unsupported);
     let replace = request::needs_replacement(&entry.spec.request, &wanted) || unsupported;
+    let (grounds, expires_at) = governed::grounds(o, entry, !replace, now);
     let whole = !replace && entry.spec.request != wanted;
     let moved = grounds != governed::own(entry);
     if whole || moved || entry.spec.expires_at != expires_at || !in_line(o, entry) {
@@ -196,7 +194,7 @@ fn replacement(o: &Observed, newer: Option<&ClientRegistration>, replace: bool, 
         // One that was granted too much, or that an administrator deleted, waits for an edit.
         return if in_line(o, newer)
             && let Some(end) = state.end.filter(|e| match e.reason {
-                EndReason::Replaced | EndReason::GoneAtServer => false,
+                EndReason::Replaced | EndReason::GoneAtServer | EndReason::PolicyViolation | EndReason::Denied => false,
                 EndReason::EvidenceUnobtainable => !server_changed(o, newer),
                 _ => true,
             }) {
@@ -208,7 +206,7 @@ fn replacement(o: &Observed, newer: Option<&ClientRegistration>, replace: bool, 
             anew(None)
         };
     }
-    if let Some(step) = bring_in_line(o, newer) {
+    if let Some(step) = bring_in_line(o, newer, now) {
         return Change::Next(step);
     }
     state.retry.map_or(Change::Nothing, |r| {
@@ -218,9 +216,9 @@ fn replacement(o: &Observed, newer: Option<&ClientRegistration>, replace: bool, 
 }
 
 /// The update that an entry which does not serve yet needs. What is asked changes only while nothing was asked.
-fn bring_in_line(o: &Observed, entry: &ClientRegistration) -> Option<Step> {
-    let expires_at = governed::until(o, entry.spec.first_registered_at, entry.spec.approval.as_ref());
+fn bring_in_line(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> Option<Step> {
     let open = entry.state().attempted_at.is_none();
+    let (grounds, expires_at) = governed::grounds(o, entry, open, now);
     // Where the caller chooses the id, its credential may be stored already, and is of the kind that was asked for.
     if open
         && entry.spec.server.backend.chooses_id()
@@ -229,12 +227,12 @@ fn bring_in_line(o: &Observed, entry: &ClientRegistration) -> Option<Step> {
         let why = "it was begun for a credential of another kind".to_owned();
         return Some(Step::EndEntry { name: name(entry), reason: EndReason::Replaced, why });
     }
-    let differs = open && entry.spec.request != request::of(&o.client.spec);
+    let differs = open && entry.spec.request != request::of(&o.client.spec) || grounds != governed::own(entry);
     (differs || entry.spec.expires_at != expires_at || !in_line(o, entry)).then(|| Step::UpdateEntry {
         name: name(entry),
         expires_at,
         whole: open,
-        grounds: None,
+        grounds: grounds.map(Box::new),
     })
 }
 
@@ -261,7 +259,7 @@ pub(super) fn underway(o: &Observed, entry: &ClientRegistration, now: DateTime<U
         }
         return create(o, Some(after_an_orphan(entry, orphan.since)), None, now);
     }
-    if let Some(step) = bring_in_line(o, entry) {
+    if let Some(step) = bring_in_line(o, entry, now) {
         return only(step);
     }
     match (state.possible_orphan, state.retry) {

@@ -53,6 +53,7 @@ fn observed() -> Observed {
         policies: vec![policy()],
         approvals: Vec::new(),
         stamped_since: Some(DateTime::UNIX_EPOCH),
+        stamps_tried: true,
         others: Others::default(),
         clock_trusted: true,
     }
@@ -598,5 +599,6 @@ fn a_decision_on_what_it_has_said_says_nothing_new() {
     }
 }
 
+mod approvals;
 mod governed;
 mod rotation;

@@ -194,6 +194,15 @@ fn on_the_way(#[case] expected: &str, #[case] change: fn(&mut Observed)) {
     o.spec.expires_at = ago(1);
     client(o, false, false, 2);
 })]
+#[case::its_approval_is_over_and_it_was_edited("end Expired", |o: &mut Observed| {
+    let approval = json!({
+        "name": "a", "requestHash": "h", "approver": "carol", "reason": "why", "approvedAt": ago(60),
+        "notAfter": ago(1),
+    });
+    (o.spec.expires_at, o.spec.approval) = (ago(1), Some(serde_json::from_value(approval).unwrap()));
+    client(o, false, false, 2);
+    accepted(o, 1);
+})]
 // The credential was last accepted an hour ago: it is tried first.
 #[case::expired("ProbeBefore", |o: &mut Observed| o.spec.expires_at = ago(1))]
 #[case::expired_and_tried("end Expired", |o: &mut Observed| {
