@@ -123,6 +123,7 @@ async fn run(flags: Flags) -> Result<(), String> {
         servers: Servers::new(metrics.clone()),
         controls: proof::Controls::default(),
         counting: tokio::sync::Mutex::default(),
+        judging: oauthclient_operator::controller::client::Judging::default(),
         stamps: Stamps::default(),
         keeping: keeping.clone(),
         looked: authorization_server::Looked::default(),

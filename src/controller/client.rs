@@ -1,7 +1,10 @@
 //! The client controller: which registration should exist for an `OAuthClient`, its Secret and its status.
 
 mod act;
+mod judging;
 mod observe;
+
+pub use judging::Judging;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,8 +32,6 @@ use crate::kubernetes::scope;
 
 const STEPS: usize = 10;
 const PASS: Duration = Duration::from_secs(60);
-/// Between two clients that are judged anew because a policy changed.
-const JUDGED_EVERY: Duration = Duration::from_millis(5);
 
 /// Runs the controller until it is told to stop: one for each namespace, where they are restricted.
 pub async fn run(ctx: Arc<Context>) {
@@ -82,9 +83,9 @@ async fn run_in(ctx: Arc<Context>, place: Option<String>) {
         .await;
 }
 
-/// Every client, each time a policy changes: so many in a second, since each reads everything that it rests on.
+/// Every client, each time a policy changes: a few at a time, since each reads everything that it rests on.
 fn judged_anew(
-    ctx: &Context,
+    ctx: &Arc<Context>,
     target: &Target<'_>,
     any: watcher::Config,
     index: Arc<Index<OAuthClient>>,
@@ -98,11 +99,13 @@ fn judged_anew(
         let all = index.on(&Key::Policies);
         Some((all, (told, index)))
     });
-    let paced = waves.flat_map(|all| {
-        futures::stream::iter(all).then(|client| async move {
-            tokio::time::sleep(JUDGED_EVERY).await;
+    let ctx = ctx.clone();
+    let paced = waves.flat_map(futures::stream::iter).then(move |client| {
+        let ctx = ctx.clone();
+        async move {
+            ctx.judging.begins(&client).await;
             client
-        })
+        }
     });
     futures::stream::select(hears.filter_map(|()| std::future::ready(None)), paced)
 }
@@ -132,7 +135,9 @@ fn hangs_on(client: &OAuthClient) -> Vec<Key> {
 
 async fn reconcile(client: Arc<OAuthClient>, ctx: Arc<Context>) -> Result<Action, Error> {
     let (namespace, name) = (client.namespace().unwrap_or_default(), client.name_any());
-    measured(&ctx, "client", PASS, Box::pin(pass(&namespace, &name, &ctx))).await
+    let done = measured(&ctx, "client", PASS, Box::pin(pass(&namespace, &name, &ctx))).await;
+    ctx.judging.is_done(&client);
+    done
 }
 
 async fn pass(namespace: &str, name: &str, ctx: &Context) -> Result<Action, Error> {

@@ -55,6 +55,8 @@ pub struct Context {
     pub controls: proof::Controls,
     /// Held while clients are counted and one more is made.
     pub counting: tokio::sync::Mutex<()>,
+    /// Clients that are judged anew.
+    pub judging: client::Judging,
     /// Whether the API server keeps true who asked and who approved.
     pub stamps: Stamps,
     /// What is being stored that exists nowhere else.

@@ -49,7 +49,7 @@ fn nothing_before_the_yes() {
         times: how_long_it_takes;
         older: who_asks_writes_it_down_where_the_api_server_cannot;
         uses: team_data;
-        guard: nothing_goes_that_revoking_takes, a_guard_without_a_ledger_hinders_nobody;
+        guard: nothing_goes_that_revoking_takes, a_guard_of_nothing_hinders_nobody;
     ];
     let only = std::env::var("GOVERNANCE_ONLY").unwrap_or_default();
     let bed = Bed::up("governance");
