@@ -331,7 +331,8 @@ fn wants(world: &World, key: &Key, client: &OAuthClient) -> Result<(), String> {
         || stuck
         || debt
         || meddled;
-    if !excused {
+    // That a client may exist goes before what stands against another.
+    if !excused && state.possible_orphan.is_none() {
         governed::says_why_not(world, client)?;
     }
     let excused = excused || governed::against(world, client).is_some();

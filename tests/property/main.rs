@@ -325,8 +325,8 @@ fn judge_cases(seed: u64, cases: u64) {
         3 => (setup(true), prop::collection::vec(event(40), 0..60)),
         1 => (setup(false), prop::collection::vec(focused_event(), 0..40)),
         4 => (setup(true), prop::collection::vec(focused_event(), 0..40)),
-        2 => (any::<bool>().prop_flat_map(setup), prop::collection::vec(governing_event(false), 0..40)),
-        1 => (any::<bool>().prop_flat_map(setup), prop::collection::vec(governing_event(true), 0..30)),
+        2 => (any::<bool>().prop_flat_map(setup), prop::collection::vec(governing_event(false), 0..60)),
+        1 => (any::<bool>().prop_flat_map(setup), prop::collection::vec(governing_event(true), 0..40)),
     ];
     let result = runner.run(&tried, |(setup, events)| {
         let (broken, _) = play(&setup, &events, false);
