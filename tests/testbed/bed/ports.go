@@ -7,9 +7,13 @@ import (
 	"strconv"
 )
 
+// given are the ports that this process gave to servers of its own.
+var given = map[int]bool{}
+
 // freePorts finds loopback ports that nobody listens on. They are below the
 // range from which the kernel takes ports for outgoing connections: a server
-// that is stopped for a while must find its port free when it comes back.
+// that is stopped for a while must find its port free when it comes back. None
+// is given twice: what was given before may not listen yet.
 func freePorts(count int) ([]int, error) {
 	const first, last = 20000, 32000
 	var ports []int
@@ -19,8 +23,11 @@ func freePorts(count int) ([]int, error) {
 		if err != nil {
 			continue
 		}
-		// Open until all are found, so that no port is found twice.
-		defer listener.Close()
+		listener.Close()
+		if given[port] {
+			continue
+		}
+		given[port] = true
 		if ports = append(ports, port); len(ports) == count {
 			return ports, nil
 		}
