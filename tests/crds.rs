@@ -24,7 +24,7 @@ fn silent(schema: &Value, path: &str, into: &mut Vec<String>) {
 }
 
 #[rstest::rstest]
-#[case("oauthclients", "oac", &["all", "oauth"], &["Ready", "State", "Until", "Owner", "Server", "Age"])]
+#[case("oauthclients", "oac", &["all", "oauth"], &["Ready", "State", "Until", "Durability", "Owner", "Server", "Age"])]
 #[case("authorizationservers", "authserver", &["oauth"], &["Ready", "Reason", "Issuer", "Age"])]
 #[case("clientregistrations", "oacreg", &["oauth"], &["Namespace", "Client", "Server", "Phase", "Until", "Ended", "Evidence", "Owner", "Age"])]
 fn kinds_explain_themselves(

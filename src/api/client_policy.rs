@@ -25,6 +25,7 @@ use super::common::{NamespaceSelector, Span, TokenEndpointAuthMethod};
     printcolumn(name = "Approval", type_ = "string", json_path = ".spec.approval.mode"),
     printcolumn(name = "Longest", type_ = "string", json_path = ".spec.limits.maxLifetime"),
     printcolumn(name = "On violation", type_ = "string", json_path = ".spec.onViolation"),
+    printcolumn(name = "Denies", type_ = "string", json_path = ".spec.deny.reason"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
