@@ -133,5 +133,6 @@ fn review(w: &World) {
     }
     assert!(!said[1].contains("nightly-export"), "only the durable ones: {}", said[1]);
     assert!(said[1].contains("testbed-admin"), "who asked: {}", said[1]);
-    assert_eq!(said[5].trim(), "", "nothing is overdue");
+    // The servers of the stories before are gone, and what they left is owed.
+    assert!(said[5].lines().all(|line| !line.starts_with("team-data/")), "nothing of theirs is overdue: {}", said[5]);
 }

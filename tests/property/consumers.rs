@@ -64,6 +64,11 @@ fn is_rotation(world: &World, from: &str, to: &str) -> bool {
 pub fn asked(world: &mut World, key: &Key) {
     let Some(client) = world.clients.get(key) else { return };
     let uid = client.uid().unwrap_or_default();
+    if !world.clock_trusted() {
+        // By a clock that jumps nobody knows how long ago the last one was.
+        world.facts.consumers.rotated.remove(&uid);
+    }
+    let Some(client) = world.clients.get(key) else { return };
     let secret = world.secrets.get(&(key.0.clone(), client.spec.secret_name(&key.1)));
     let requested = client.status.as_ref().and_then(|s| s.rotation.as_ref()).is_some_and(|r| r.requested_at.is_some());
     let is_idle = secret.and_then(read).is_some_and(|(client_id, credential)| {

@@ -203,7 +203,8 @@ fn take_back(o: &Observed, refusal: &Refusal, after: u32) -> Option<Step> {
         state.attempted_at.is_none() || e.spec.server.backend.chooses_id() && state.registered_at.is_none()
     };
     let begun = o.entries.last().filter(|e| e.spec.attempt > after && goes_on(e) && can_be_taken_back(e));
-    let begun = begun.filter(|_| !refusal.waiting && !refusal.ends)?;
+    // What waits for a person would keep what was begun for something else from ever coming to its end.
+    let begun = begun.filter(|_| (!refusal.waiting || refusal.asks_a_person()) && !refusal.ends)?;
     let name = begun.metadata.name.clone().unwrap_or_default();
     let why = "it was refused before it was registered".to_owned();
     Some(Step::EndEntry { name, reason: EndReason::Replaced, why })

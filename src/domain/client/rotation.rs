@@ -26,7 +26,7 @@ pub(super) fn asked(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>
         return Some(only(Step::ClearRotation { refused: Some(why) }));
     }
     let newer = o.entries.last().is_some_and(|e| e.spec.attempt > entry.spec.attempt && goes_on(e));
-    let begun = newer || is_under_way(entry);
+    let begun = newer || is_under_way(entry) || took_no_key(entry);
     let fresh = rotated_at(entry).is_some_and(|t| now - t < AT_ONCE);
     if begun || fresh || requested_at(o).is_some() {
         return Some(only(Step::ClearRotation { refused: None }));
@@ -55,8 +55,7 @@ pub(super) fn due(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) 
     if is_under_way(entry) {
         return None;
     }
-    if let Some(asked) = entry.spec.key_rotation.as_ref().filter(|_| !is_in_place(entry)) {
-        // The server took no second key.
+    if let Some(asked) = entry.spec.key_rotation.as_ref().filter(|_| took_no_key(entry)) {
         return Some(RotationOf { reason: asked.reason, requested_at: asked.requested_at });
     }
     if let Some(asked) = requested_at(o) {
@@ -74,6 +73,11 @@ fn became_of(entry: &ClientRegistration) -> Option<KeyRotationStatus> {
 /// Whether another key is on its way to the server.
 fn is_under_way(entry: &ClientRegistration) -> bool {
     entry.spec.key_rotation.is_some() && became_of(entry).is_none()
+}
+
+/// Whether the server took no second key, so that another registration is to bring the next one.
+fn took_no_key(entry: &ClientRegistration) -> bool {
+    entry.spec.key_rotation.is_some() && !is_in_place(entry)
 }
 
 /// Whether the next rotation of this client can be another key for it: one that was made here, at a server that did not

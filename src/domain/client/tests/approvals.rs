@@ -121,3 +121,17 @@ fn a_replacement_that_policies_ended_is_begun_anew_once_they_allow_it() {
     });
     assert_eq!(brief(&decide(&o, now()).step), "create 3");
 }
+
+#[test]
+fn what_was_begun_is_taken_back_when_an_edit_waits_for_a_person() {
+    let mut o = observed();
+    o.policies[0].spec.approval.mode = ApprovalMode::WhenScopes;
+    o.policies[0].spec.approval.scopes = vec!["b".into()];
+    o.entries = vec![entry(&o, 1, Phase::Pending)];
+    o.client.status = Some(OAuthClientStatus { attempts: Some(1), ..OAuthClientStatus::default() });
+    o.client.spec.scopes = vec!["b".into()];
+    edited(&mut o);
+    assert_eq!(brief(&decide(&o, now()).step), "end e1");
+    state(&mut o).attempted_at = Some(now());
+    assert_eq!(brief(&decide(&o, now()).step), "Wait", "the server may have heard of it");
+}

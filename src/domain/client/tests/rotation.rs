@@ -194,6 +194,10 @@ fn where_no_second_key_is_taken_a_second_registration_has_to_do() {
         panic!("{:?}", decide(&o, now()).step)
     };
     assert_eq!(rotation.reason, RotationReason::Scheduled);
+    // Asked for again before that has begun: it is the same one.
+    asked(&mut o);
+    let d = decide(&o, now());
+    assert_eq!((d.step, d.status), (Step::ClearRotation { refused: None }, None));
 }
 
 #[test]
