@@ -1,8 +1,8 @@
 //! Policies that change while clients run on them.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::policy;
 use super::support::World;
@@ -54,8 +54,7 @@ pub fn a_policy_that_is_deleted_counts_as_changed(w: &World) {
 
 pub fn many_clients_are_judged_anew(w: &World) {
     policy(w, "p", &json!({"onViolation": "Revoke"}));
-    let many = std::env::var("GOVERNED_CLIENTS").ok().and_then(|n| n.parse().ok()).unwrap_or(40);
-    let names: Vec<String> = (0..many).map(|n| format!("c{n}")).collect();
+    let names: Vec<String> = (0..40).map(|n| format!("c{n}")).collect();
     w.clients(&names, &json!({}));
     for name in &names {
         w.wait(&format!("oauthclient/{name}"), "condition=Ready");
@@ -67,4 +66,42 @@ pub fn many_clients_are_judged_anew(w: &World) {
     for name in &names {
         w.until_reason(name, "Revoked", "PolicyViolation");
     }
+}
+
+/// However many there are (`GOVERNED_CLIENTS`, 60): they are judged a few at a time, the server hears nothing of it, and
+/// whoever asks for a client meanwhile is not behind all of them.
+pub fn many_are_judged_without_a_stampede(w: &World) {
+    const LONG: Duration = Duration::from_secs(900);
+    w.server(&json!({"limits": {"requestsPerSecond": 500, "burst": 500, "maxInFlight": 32}}));
+    policy(w, "p", &json!({}));
+    policy(w, "q", &json!({"allow": {"scopes": ["reports.write"]}}));
+    let many: usize = std::env::var("GOVERNED_CLIENTS").ok().and_then(|n| n.parse().ok()).unwrap_or(60);
+    let names: Vec<String> = (0..many).map(|n| format!("c{n}")).collect();
+    w.clients(&names, &json!({}));
+    let of_all = |type_: &str, status: &str| {
+        std::thread::sleep(Duration::from_millis(500));
+        let path = format!("/apis/oauthclient.dev/v1alpha1/namespaces/{}/oauthclients", w.namespace);
+        let list = w.read(&path).expect("OAuthClients");
+        let is = |c: &Value| {
+            let all = c["status"]["conditions"].as_array();
+            all.is_some_and(|all| all.iter().any(|c| c["type"] == type_ && c["status"] == status))
+        };
+        list["items"].as_array().expect("items").iter().filter(|c| is(c)).count()
+    };
+    w.until_after(LONG, "all of them are ready", || of_all("Ready", "True") == many);
+    w.requests();
+    let began = Instant::now();
+    policy(w, "p", &json!({"allow": {"scopes": ["nothing"]}}));
+    w.client("new", &json!({"scopes": ["reports.write"]}));
+    w.wait("oauthclient/new", "condition=Ready");
+    let ready = began.elapsed().as_secs_f32();
+    w.until_after(LONG, "all of them are told", || of_all("Compliant", "False") == many);
+    let told = began.elapsed().as_secs_f32();
+    eprintln!(
+        "governance: {many} clients told after {told:.1} s; one that was asked for meanwhile ready after {ready:.1} s"
+    );
+    let asked = w.requests();
+    assert_eq!(asked.get("POST /reg"), Some(&1), "of the new one: {asked:?}");
+    assert!(asked.keys().all(|k| !k.starts_with("DELETE") && !k.starts_with("PUT")), "{asked:?}");
+    assert_eq!(w.live().len(), many + 1);
 }

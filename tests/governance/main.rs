@@ -35,7 +35,7 @@ fn nothing_before_the_yes() {
         policies: nothing_is_registered_that_no_policy_allows, what_stands_against_it_is_named,
             an_edit_that_is_not_allowed_waits, one_policy_must_allow_the_whole;
         changes: a_narrower_policy_warns, a_narrower_policy_revokes, a_policy_that_is_deleted_counts_as_changed,
-            many_clients_are_judged_anew;
+            many_clients_are_judged_anew, many_are_judged_without_a_stampede;
         approvals: nothing_before_a_person_says_yes, an_edit_needs_another_yes, an_approval_is_for_one_object,
             no_client_outlives_its_approval, a_denial_stands_as_long_as_it_exists, a_policy_that_asks_for_approval_later;
         people: who_asked_cannot_be_forged, nobody_approves_for_themselves, records_are_the_operators,
