@@ -24,7 +24,10 @@ impl Bed {
         bed.kubectl(&["apply", "-f", &root().join("crds").to_string_lossy()]);
         bed.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=120s"]);
         bed.kubectl(&["apply", "-f", &root().join("deploy").to_string_lossy()]);
-        bed.kubectl(&["apply", "-f", &root().join("tests/support/everything.yaml").to_string_lossy()]);
+        // For some seconds after the CRDs came up the API server takes none, where a policy is about them.
+        let everything = root().join("tests/support/everything.yaml");
+        let apply = ["apply", "-f", &everything.to_string_lossy()];
+        super::process::wait("the API server takes ClientPolicies", || bed.try_kubectl(&apply).is_ok());
         let token = format!("--from-literal=token={TOKEN}");
         bed.kubectl(&["-n", "oauthclient-system", "create", "secret", "generic", "corp-registration", &token]);
         let reader = ["serviceaccount", "reader-of-the-tests"];

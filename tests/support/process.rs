@@ -178,7 +178,7 @@ fn signal(name: &str, pid: u32) {
     assert!(done.is_ok_and(|s| s.success()), "signal {name}");
 }
 
-fn wait(what: &str, mut holds: impl FnMut() -> bool) {
+pub(super) fn wait(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < PATIENCE, "waited in vain: {what}");
