@@ -2,22 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::people::{ANNA, may_approve, try_to_decide};
+use super::people::{ANNA, do_as_told, hash, may_approve, try_to_decide};
 use super::support::World;
 use super::{nothing_happened, policy};
 
 /// A decision of Anna's with these members besides.
 fn decide(w: &World, name: &str, members: &Value) {
     try_to_decide(w, ANNA, name, members).expect("a ClientApproval that is valid");
-}
-
-/// What an approval of what is asked now has to name.
-fn asked(w: &World) -> Value {
-    w.until("the edit was judged", || {
-        let c = w.get("oauthclient/c");
-        c["status"]["observedGeneration"] == c["metadata"]["generation"]
-    });
-    w.get("oauthclient/c")["status"]["requestHash"].clone()
 }
 
 fn pending(w: &World) -> String {
@@ -37,9 +28,8 @@ pub fn nothing_before_a_person_says_yes(w: &World) {
     decide(w, "other", &json!({"requestHash": format!("v1:sha256:{}", "0".repeat(64))}));
     pending(w);
     // The command that it names, as it stands.
-    let command = says.split_once("by: ").expect("a command").1.replace("WHO", ANNA).replace("WHY", "OPS-7");
     nothing_happened(w, "c");
-    w.bed.shell(&command.replace("kubectl create", &format!("kubectl create --as={ANNA}"))).expect("it works");
+    do_as_told(w, &says, "OPS-7");
     w.wait("oauthclient/c", "condition=Ready");
     let status = &w.get("oauthclient/c")["status"];
     assert_eq!(status["approval"]["approver"], "anna@corp.example");
@@ -62,13 +52,13 @@ pub fn an_edit_needs_another_yes(w: &World) {
     assert_eq!(w.live()[0]["scope"], "reports.read", "the client goes on as it was");
     assert_eq!((w.secret("c-oauth"), w.token("c-oauth").is_ok()), (secret, true));
     // A race: what was shown is approved, and something else is there by then.
-    let hash = asked(w);
+    let shown = hash(w);
     w.client("c", &json!({"scopes": ["reports.read", "reports.write"], "purpose": "Another one"}));
-    decide(w, "late", &json!({"requestHash": hash}));
-    asked(w);
+    decide(w, "late", &json!({"requestHash": shown}));
+    hash(w);
     pending(w);
     assert_eq!(w.live()[0]["scope"], "reports.read");
-    decide(w, "yes", &json!({"requestHash": asked(w)}));
+    decide(w, "yes", &json!({"requestHash": hash(w)}));
     w.until("the edit is made", || w.live()[0]["scope"] == "reports.read reports.write");
     w.until("that is on record", || w.entry("c")["spec"]["approval"]["name"] == "yes");
     // The approval is deleted: what was approved goes on.
@@ -83,7 +73,7 @@ pub fn an_approval_is_for_one_object(w: &World) {
     policy(w, "p", &json!({"approval": {"mode": "Always"}}));
     w.client("c", &json!({}));
     pending(w);
-    decide(w, "yes", &json!({"requestHash": asked(w)}));
+    decide(w, "yes", &json!({"requestHash": hash(w)}));
     w.wait("oauthclient/c", "condition=Ready");
     w.kubectl(&["delete", "oauthclient", "c", "--timeout=120s"]);
     w.client("c", &json!({}));
@@ -96,13 +86,13 @@ pub fn no_client_outlives_its_approval(w: &World) {
     policy(w, "p", &json!({"approval": {"mode": "Always", "maxValidity": "40s"}}));
     w.client("c", &json!({}));
     pending(w);
-    decide(w, "first", &json!({"requestHash": asked(w), "notAfter": "2099-01-01T00:00:00Z"}));
+    decide(w, "first", &json!({"requestHash": hash(w), "notAfter": "2099-01-01T00:00:00Z"}));
     w.wait("oauthclient/c", "condition=Ready");
     let first = w.entry("c")["spec"]["expiresAt"].clone();
     assert_eq!(first, w.entry("c")["spec"]["approval"]["notAfter"], "not the lifetime of an hour");
     // A review: another approval of the same.
     policy(w, "p", &json!({"approval": {"mode": "Always", "maxValidity": "50s"}}));
-    decide(w, "second", &json!({"requestHash": asked(w)}));
+    decide(w, "second", &json!({"requestHash": hash(w)}));
     w.until("it goes on for longer", || w.entry("c")["spec"]["approval"]["name"] == "second");
     let second = w.entry("c")["spec"]["expiresAt"].clone();
     assert!(second.as_str() > first.as_str(), "{second} {first}");
@@ -137,7 +127,7 @@ pub fn a_policy_that_asks_for_approval_later(w: &World) {
     policy(w, "p", &json!({"approval": {"mode": "Always"}}));
     w.wait_reason("oauthclient/c", "Compliant", "False", "ApprovalMissing");
     assert!(w.token("c-oauth").is_ok(), "it goes on");
-    decide(w, "yes", &json!({"requestHash": asked(w)}));
+    decide(w, "yes", &json!({"requestHash": hash(w)}));
     w.until("it is compliant", || w.client_condition("c", "Compliant").is_none());
     w.until("that is on record", || w.entry("c")["spec"]["approval"]["name"] == "yes");
 }

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::people::judged;
 use super::policy;
 use super::support::World;
 
@@ -31,10 +32,7 @@ pub fn what_is_denied_is_revoked_and_kept_out(w: &World) {
     w.until_reason("c", "Stalled", "Denied");
     // No edit dodges it, nor making it anew.
     w.client("c", &json!({"scopes": ["reports.write"]}));
-    w.until("the edit was judged", || {
-        let c = w.get("oauthclient/c");
-        c["status"]["observedGeneration"] == c["metadata"]["generation"]
-    });
+    judged(w, "c");
     w.until_reason("c", "Stalled", "Denied");
     w.kubectl(&["delete", "oauthclient", "c", "--timeout=120s"]);
     w.client("c", &json!({}));

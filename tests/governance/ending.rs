@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::people::{ANNA, hash, may_approve, try_to_decide};
+use super::people::{ANNA, do_as_told, hash, may_approve, try_to_decide};
 use super::policy;
 use super::support::World;
 
@@ -77,9 +77,8 @@ pub fn a_review_that_is_due_is_announced(w: &World) {
     let says = w.until_reason("c", "Ending", "ApprovalEnds");
     assert!(says.contains("the approval that it runs on, first, ends at"), "{says}");
     // The command that it names is the review.
-    let command = says.split_once("by: ").expect("a command").1.replace("WHO", ANNA).replace("WHY", "reviewed");
     let end = w.entry("c")["spec"]["expiresAt"].clone();
-    w.bed.shell(&command.replace("kubectl create", &format!("kubectl create --as={ANNA}"))).expect("it works");
+    do_as_told(w, &says, "reviewed");
     w.until("it goes on", || w.entry("c")["spec"]["expiresAt"].as_str() > end.as_str());
     assert_eq!(w.entry("c")["spec"]["approval"]["reason"], "reviewed");
     w.until("nothing is announced any more", || w.client_condition("c", "Ending").is_none());

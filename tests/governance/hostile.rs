@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::people::{ANNA, TOM, apply_as, grant, hash, may_approve, may_edit, refused, try_to_decide};
+use super::people::{ANNA, TOM, apply_as, grant, hash, judged, may_approve, may_edit, refused, try_to_decide};
 use super::support::World;
 use super::{nothing_happened, policy};
 
@@ -84,10 +84,7 @@ pub fn look_alikes_are_something_else(w: &World) {
         let mut members = members;
         members["purpose"] = json!(format!("Try {edits}"));
         tries(w, &members).unwrap_or_else(|e| panic!("{members}: {e}"));
-        w.until(&format!("{members} is refused"), || {
-            let c = w.get("oauthclient/c");
-            c["status"]["observedGeneration"] == c["metadata"]["generation"]
-        });
+        judged(w, "c");
         let stalled = w.client_condition("c", "Stalled").unwrap_or_default();
         assert_eq!(stalled["reason"], "NotAllowedByPolicy", "{members}: {stalled}");
     }
@@ -149,10 +146,7 @@ pub fn an_edit_that_races_an_approval_gains_nothing(w: &World) {
             std::thread::sleep(std::time::Duration::from_millis(n * 40));
             try_to_decide(w, ANNA, &format!("yes-{name}"), &yes).expect("an approval");
         });
-        w.until("it was judged as edited", || {
-            let c = w.get(&format!("oauthclient/{name}"));
-            c["status"]["observedGeneration"] == c["metadata"]["generation"]
-        });
+        judged(w, &name);
         w.wait_reason(&format!("oauthclient/{name}"), "Accepted", "False", "ApprovalPending");
     }
     for client in w.live() {

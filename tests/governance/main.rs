@@ -101,24 +101,11 @@ fn policy(w: &World, name: &str, change: &Value) {
             "tokenEndpointAuthMethods": ["client_secret_basic"],
         },
     });
-    merge(&mut spec, change);
+    json_patch::merge(&mut spec, change);
     w.apply(&json!({
         "apiVersion": "oauthclient.dev/v1alpha1", "kind": "ClientPolicy", "metadata": {"name": name}, "spec": spec,
     }))
     .expect("a ClientPolicy that is valid");
-}
-
-fn merge(into: &mut Value, patch: &Value) {
-    let Some(patch) = patch.as_object() else { return into.clone_from(patch) };
-    for (key, value) in patch {
-        if value.is_null() {
-            into.as_object_mut().expect("an object").remove(key);
-        } else if value.is_object() && into[key].is_object() {
-            merge(&mut into[key], value);
-        } else {
-            into[key] = value.clone();
-        }
-    }
 }
 
 /// Nothing was registered, nor begun, nor published.

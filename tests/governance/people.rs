@@ -69,7 +69,7 @@ pub fn try_to_decide(w: &World, who: &str, name: &str, members: &Value) -> Resul
     let mut spec = json!({
         "client": "c", "authorizationServer": w.namespace, "decision": "Approved", "approver": who, "reason": "TICKET-1",
     });
-    super::merge(&mut spec, members);
+    json_patch::merge(&mut spec, members);
     let api = "oauthclient.dev/v1alpha1";
     apply_as(w, who, &json!({"apiVersion": api, "kind": "ClientApproval", "metadata": {"name": name}, "spec": spec}))
 }
@@ -91,12 +91,26 @@ pub fn hash(w: &World) -> Value {
 
 /// What an approval of what this client asks for now has to name.
 pub fn hash_of(w: &World, client: &str) -> Value {
-    let client = format!("oauthclient/{client}");
-    w.until("it was judged", || {
-        let c = w.get(&client);
-        c["status"]["observedGeneration"] == c["metadata"]["generation"] && c["status"]["requestHash"].is_string()
+    judged(w, client)["status"]["requestHash"].clone()
+}
+
+/// A client, once it was judged as it stands.
+pub fn judged(w: &World, client: &str) -> Value {
+    let object = format!("oauthclient/{client}");
+    let mut found = Value::Null;
+    w.until(&format!("{client} was judged as it stands"), || {
+        found = w.get(&object);
+        let is_about_this = found["status"]["observedGeneration"] == found["metadata"]["generation"];
+        is_about_this && found["status"]["requestHash"].is_string()
     });
-    w.get(&client)["status"]["requestHash"].clone()
+    found
+}
+
+/// Anna says yes by the command in these words of an object, as it stands.
+pub fn do_as_told(w: &World, says: &str, reason: &str) {
+    let command = says.split_once("by: ").expect("a command").1.replace("WHO", ANNA).replace("WHY", reason);
+    let said = w.bed.shell(&command.replace("kubectl create", &format!("kubectl create --as={ANNA}")));
+    said.expect("the command works");
 }
 
 pub fn who_asked_cannot_be_forged(w: &World) {

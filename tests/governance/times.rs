@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::people::{ANNA, hash_of, may_approve, try_to_decide};
 use super::policy;
@@ -28,10 +28,8 @@ pub fn how_long_it_takes(w: &World) {
     may_approve(w, ANNA);
     policy(w, "p", &json!({"approval": {"mode": "WhenScopes", "scopes": ["*.write"]}}));
     let clients = format!("/apis/oauthclient.dev/v1alpha1/namespaces/{}/oauthclients", w.namespace);
-    let ask = |name: &str, scope: &str| -> Value {
-        let object = w.client_object(&json!({"name": name}), &json!({"scopes": [scope]}));
-        w.create(&clients, &object);
-        object
+    let ask = |name: &str, scope: &str| {
+        w.create(&clients, &w.client_object(&json!({"name": name}), &json!({"scopes": [scope]})));
     };
     let (mut refused, mut approved) = (Vec::new(), Vec::new());
     for n in 0..ROUNDS {

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::people::ANNA;
+use super::people::{ANNA, do_as_told};
 use super::support::World;
 
 /// Told in the namespace and at the server that the examples name.
@@ -54,9 +54,7 @@ fn agent(w: &World) {
 /// Says yes by the command in the object's own words.
 fn approve(w: &World, client: &str) {
     let says = w.wait_reason(&format!("oauthclient/{client}"), "Approved", "False", "ApprovalPending");
-    let command = says.split_once("by: ").expect("a command").1.replace("WHO", ANNA).replace("WHY", "TICKET-123");
-    let said = w.bed.shell(&command.replace("kubectl create", &format!("kubectl create --as={ANNA}")));
-    said.expect("the command works");
+    do_as_told(w, &says, "TICKET-123");
 }
 
 /// Neither client nor Secret before a person says yes.

@@ -5,12 +5,12 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
 use oauthclient_operator::api::{
-    ApprovalMode, CLIENT_FINALIZER, ClientApproval, ClientPolicy, ClientRef, ClientRegistration,
-    ClientRegistrationSpec, ENTRY_FINALIZER, End, EndReason, OAuthClient, Phase, ROTATE_ANNOTATION,
+    CLIENT_FINALIZER, ClientApproval, ClientPolicy, ClientRef, ClientRegistration, ClientRegistrationSpec,
+    ENTRY_FINALIZER, End, EndReason, OAuthClient, Phase, ROTATE_ANNOTATION,
 };
 use oauthclient_operator::controller::servers;
 use oauthclient_operator::domain::client::{
-    Decision, Grounds, Observed, Published, Step, decide, entry_names, known_attempts,
+    Decision, Grounds, Observed, Published, Step, asks_a_person, decide, entry_names, known_attempts,
 };
 use oauthclient_operator::domain::ends::NamespaceState;
 use oauthclient_operator::domain::policy::Others;
@@ -109,8 +109,8 @@ async fn observe(api: &Api, key: &Key, client: OAuthClient) -> Option<View> {
             Look::Unknown => return None,
         }
     }
-    let asks = policies.iter().any(|p| p.spec.approval.mode != ApprovalMode::Never);
-    let stamps = if asks { api.read(|w| Some(w.governance.stamped_since)).await } else { Look::There(None) };
+    let stamps =
+        if asks_a_person(&policies) { api.read(|w| Some(w.governance.stamped_since)).await } else { Look::There(None) };
     let (stamped_since, stamps_tried) = match stamps {
         Look::There(since) => (since, true),
         Look::Gone | Look::Unknown => (None, false),

@@ -6,13 +6,11 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ListParams};
 use kube::{CustomResourceExt, ResourceExt};
 
-use crate::api::{
-    ApprovalMode, AuthorizationServer, ClientApproval, ClientPolicy, ClientRegistration, OAuthClient, Phase,
-};
+use crate::api::{AuthorizationServer, ClientApproval, ClientPolicy, ClientRegistration, OAuthClient, Phase};
 use crate::authorization_server::keys::ClientKey;
 use crate::controller::Context;
 use crate::controller::registration::namespace;
-use crate::domain::client::{Observed, Published, entry_names, known_attempts};
+use crate::domain::client::{Observed, Published, asks_a_person, entry_names, has_news, known_attempts};
 use crate::domain::ends::NamespaceState;
 use crate::domain::policy::Others;
 use crate::kubernetes::look::{Look, look};
@@ -62,9 +60,9 @@ pub async fn observe(ctx: &Context, client: OAuthClient) -> Option<View> {
             Look::Unknown(_) => return None,
         }
     }
-    let asks = policies.items.iter().any(|p| p.spec.approval.mode != ApprovalMode::Never);
-    let stamps = if asks {
-        ctx.stamps.kept(&ctx.client, &ctx.namespace, is_new(&approvals.items, &client, &entries)).await
+    let stamps = if asks_a_person(&policies.items) {
+        let anew = has_news(&approvals.items, &client.name_any(), &entries);
+        ctx.stamps.kept(&ctx.client, &ctx.namespace, anew).await
     } else {
         Kept::Not
     };
@@ -110,13 +108,6 @@ async fn wanted(ctx: &Context, client: &OAuthClient, entries: &[ClientRegistrati
     let stored = management_secret::parse(&secret)?;
     let key_id = stored.private_key.as_ref().and_then(|pem| ClientKey::from_pem(pem).ok()).map(|k| k.key_id);
     tenant_secret::build(client, entry, &stored, key_id.as_deref())
-}
-
-/// Whether there is an approval of this client that is not on record: something may hang on it.
-fn is_new(approvals: &[ClientApproval], client: &OAuthClient, entries: &[ClientRegistration]) -> bool {
-    let known =
-        |a: &ClientApproval| entries.iter().any(|e| e.spec.approval.as_ref().is_some_and(|k| k.name == a.name_any()));
-    approvals.iter().any(|a| a.spec.client == client.name_any() && !known(a))
 }
 
 /// Whether any policy goes by how many clients there are.

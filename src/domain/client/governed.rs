@@ -238,14 +238,22 @@ fn may_be_covered(o: &Observed, asked: &Asked<'_>, hash: &str, by: &ClientPolicy
 
 /// Whether an approval may come to count, or to count no more, of which nothing tells: by what the API server keeps true.
 pub(super) fn hangs_on_stamps(o: &Observed) -> bool {
+    asks_a_person(&o.policies) && o.stamped_since.is_none() && has_news(&o.approvals, client_name(o), &o.entries)
+}
+
+/// Whether any policy may ask for a person's yes.
+pub fn asks_a_person(policies: &[ClientPolicy]) -> bool {
+    policies.iter().any(|p| p.spec.approval.mode != ApprovalMode::Never)
+}
+
+/// Whether somebody has said yes to a client of this name of which none of its entries has a record.
+pub fn has_news(approvals: &[ClientApproval], client: &str, entries: &[ClientRegistration]) -> bool {
     let known = |a: &ClientApproval| {
-        o.entries.iter().filter_map(|e| e.spec.approval.as_ref()).any(|own| a.metadata.name.as_ref() == Some(&own.name))
+        entries.iter().filter_map(|e| e.spec.approval.as_ref()).any(|own| a.metadata.name.as_ref() == Some(&own.name))
     };
-    let may_count = |a: &ClientApproval| {
-        a.spec.client == client_name(o) && a.spec.decision == ApprovalDecision::Approved && !known(a)
-    };
-    let asks = o.policies.iter().any(|p| p.spec.approval.mode != ApprovalMode::Never);
-    asks && o.stamped_since.is_none() && o.approvals.iter().any(may_count)
+    let may_count =
+        |a: &ClientApproval| a.spec.client == client && a.spec.decision == ApprovalDecision::Approved && !known(a);
+    approvals.iter().any(may_count)
 }
 
 /// How a person says yes.

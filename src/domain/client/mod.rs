@@ -12,7 +12,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-pub use governed::Grounds;
+pub use governed::{Grounds, asks_a_person, has_news};
 pub use missing::is_told;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};

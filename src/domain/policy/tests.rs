@@ -15,7 +15,7 @@ fn client(change: &Value) -> OAuthClient {
         "scopes": ["reports.read"],
         "lifetime": {"ttl": "1h"},
     });
-    merge(&mut spec, change);
+    json_patch::merge(&mut spec, change);
     serde_json::from_value(json!({
         "apiVersion": "oauthclient.dev/v1alpha1",
         "kind": "OAuthClient",
@@ -35,7 +35,7 @@ fn policy(change: &Value) -> ClientPolicy {
             "tokenEndpointAuthMethods": ["client_secret_basic"],
         },
     });
-    merge(&mut spec, change);
+    json_patch::merge(&mut spec, change);
     serde_json::from_value(json!({
         "apiVersion": "oauthclient.dev/v1alpha1",
         "kind": "ClientPolicy",
@@ -43,20 +43,6 @@ fn policy(change: &Value) -> ClientPolicy {
         "spec": spec,
     }))
     .expect("a ClientPolicy")
-}
-
-/// RFC 7396.
-fn merge(into: &mut Value, patch: &Value) {
-    let Some(patch) = patch.as_object() else { return into.clone_from(patch) };
-    for (key, value) in patch {
-        if value.is_null() {
-            into.as_object_mut().expect("an object").remove(key);
-        } else if value.is_object() && into[key].is_object() {
-            merge(&mut into[key], value);
-        } else {
-            into[key] = value.clone();
-        }
-    }
 }
 
 fn labels() -> BTreeMap<String, String> {
