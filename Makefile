@@ -1,5 +1,5 @@
 # The project's commands; `make help` lists them.
-.PHONY: help demo test bench soak lint generate check-generated deny
+.PHONY: help demo image test bench soak lint generate check-generated deny
 TESTBED := tests/testbed/testbed
 
 help: ## this list
@@ -7,6 +7,9 @@ help: ## this list
 
 demo: ## the main job on a real cluster and a real authorization server; KEEP=1 leaves it up
 	tests/demo
+
+image: ## the container image, in target/image: one static binary and certificates; ARCHITECTURE=arm64 for another
+	image/build
 
 test: ## everything: lints, generated files, unit, API and end-to-end tests, the demo
 	$(TESTBED) check keycloak
