@@ -15,7 +15,8 @@ test: ## everything: lints, generated files, unit, API and end-to-end tests, the
 	$(TESTBED) check keycloak
 	$(MAKE) lint check-generated
 	$(TESTBED) build
-	cargo test --features faults
+	$(MAKE) image
+	tests/all
 	$(MAKE) demo
 
 soak: ## in full: 200 clients killed, 50 troubles of replicas, 300 in a storm, 1,000 deleted at once, 1,000 judged anew; 5,000 cases never tried before
