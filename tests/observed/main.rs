@@ -4,10 +4,11 @@
 mod alerts;
 mod dashboard;
 mod prometheus;
-#[path = "../stories/sweeping.rs"]
-mod sweeping;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../stories/sweeping.rs"]
+#[allow(dead_code, reason = "stories of the sweep use the rest")]
+mod sweeping;
 mod trouble;
 
 use std::process::Command;
