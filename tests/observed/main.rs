@@ -67,7 +67,7 @@ fn what_prometheus_sees() {
     }
 
     let operator = trouble::nobody_leads(&bed, operator, &alerts, &prometheus);
-    trouble::rights_are_missing(&calm, &alerts);
+    trouble::a_right_is_missing(&calm, &alerts);
     operator.finish();
 
     for rule in prometheus.rules() {

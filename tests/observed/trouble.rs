@@ -147,12 +147,11 @@ pub fn nobody_leads(bed: &Bed, operator: Running, alerts: &Alerts, prometheus: &
     next.expect("the operator")
 }
 
-/// What the operator may do in namespaces is taken away.
-pub fn rights_are_missing(w: &World, alerts: &Alerts) {
-    w.client("served", &json!({}));
-    w.wait("oauthclient/served", "condition=Ready");
+/// The right to write Secrets is taken away.
+pub fn a_right_is_missing(w: &World, alerts: &Alerts) {
     alerts.come(&[("OAuthClientReconcileErrors", "client")], || {
-        w.bed.kubectl(&["delete", "clusterrolebinding", "oauthclient-operator-tenants"]);
+        let reads = json!([{"op": "replace", "path": "/rules/0/verbs", "value": ["get", "list", "watch"]}]).to_string();
+        w.bed.kubectl(&["patch", "clusterrole/oauthclient-operator-tenants", "--type=json", "-p", &reads]);
         w.client("late", &json!({}));
     });
 }
