@@ -66,6 +66,7 @@ const AT_HOME: &str = "
     clientregistrations.oauthclient.dev/status: update
     oauthclients.oauthclient.dev clientapprovals.oauthclient.dev: create
     configmaps: get create
+    leases.coordination.k8s.io: get create update
     secrets: patch
 ";
 /// The tests' own kind, by `tests/support/pipelinerun.yaml`.
