@@ -129,11 +129,8 @@ pub fn time_passes(clock: &str, alerts: &Alerts) {
 
 /// The operator stops; the next one watches some namespaces only, and a kind that is not there.
 pub fn nobody_leads(bed: &Bed, operator: Running, alerts: &Alerts, prometheus: &Prometheus) -> Running {
-    if alerts.rules.contains_key("OAuthClientNoLeader") {
-        alerts.come(&[("OAuthClientNoLeader", "")], || operator.finish());
-    } else {
-        operator.finish();
-    }
+    let nobody = [("OAuthClientNoLeader", "")];
+    alerts.come(&nobody, || operator.finish());
     let mut next = None;
     alerts.come(&[("OAuthClientUnwatched", ""), ("OAuthClientWatchDown", "nothings")], || {
         let settings = [("OPERATOR_WATCH_NAMESPACES", "calm"), ("OPERATOR_WORKLOAD_KINDS", "none.example/v1/Nothing")];
@@ -141,9 +138,7 @@ pub fn nobody_leads(bed: &Bed, operator: Running, alerts: &Alerts, prometheus: &
         prometheus.scrape(&[operator.address()]);
         next = Some(operator);
     });
-    if alerts.rules.contains_key("OAuthClientNoLeader") {
-        alerts.go(&[("OAuthClientNoLeader", "")]);
-    }
+    alerts.go(&nobody);
     next.expect("the operator")
 }
 
