@@ -12,7 +12,7 @@ image: ## the container image, in target/image: one static binary and certificat
 	image/build
 
 test: ## everything: lints, generated files, unit, API and end-to-end tests, the demo
-	$(TESTBED) check keycloak
+	$(TESTBED) check keycloak prometheus
 	$(MAKE) lint check-generated
 	$(TESTBED) build
 	$(MAKE) image

@@ -96,6 +96,11 @@ impl Bed {
 }
 
 impl Running {
+    /// Where it answers: host and port.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// What it has logged, each line an object.
     pub fn lines(&self) -> Vec<Value> {
         let mut file = std::fs::File::open(&self.operator.log).expect("the log");
