@@ -5,11 +5,13 @@
 //! client's id or name, a namespace, or anything else that a tenant writes.
 
 mod census;
+mod check;
 mod listen;
 mod metrics;
 mod watches;
 
 pub use census::Census;
+pub use check::check;
 pub use listen::{Observed, routes};
 pub use metrics::{Metrics, Outcome, ServerRequests, Swept};
 pub use watches::{Watch, Watches};

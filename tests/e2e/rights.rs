@@ -67,6 +67,7 @@ const AT_HOME: &str = "
     oauthclients.oauthclient.dev clientapprovals.oauthclient.dev: create
     configmaps: get create
     secrets: patch
+    leases.coordination.k8s.io: get create update
 ";
 /// The tests' own kind, by `tests/support/pipelinerun.yaml`.
 const OF_THE_TESTS: &str = "pipelineruns.testing.example: get list watch";

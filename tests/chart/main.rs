@@ -1,0 +1,9 @@
+//! The Helm chart: what it renders, what it refuses, and a whole life of an installation with a client that lives.
+
+mod life;
+mod refusals;
+mod rendered;
+mod render;
+#[path = "../support/mod.rs"]
+mod support;
+mod values;
