@@ -10,7 +10,7 @@ demo: ## the main job on a real cluster and a real authorization server; KEEP=1 
 	tests/demo
 
 test: ## everything: lints, generated files, unit, API and end-to-end tests, the demo
-	$(TESTBED) check keycloak
+	$(TESTBED) check keycloak prometheus
 	$(MAKE) lint check-generated
 	$(TESTBED) build
 	cargo test --features faults

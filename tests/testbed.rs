@@ -69,7 +69,7 @@ fn java_is_missed_only_where_keycloak_runs() {
     let recipe = makefile.split("\ntest:").nth(1).expect("the target test");
     let first = recipe.lines().nth(1).expect("a command").trim();
     assert!(recipe.starts_with(" ##"), "nothing is made before: {recipe}");
-    assert_eq!(first, "$(TESTBED) check keycloak");
+    assert_eq!(first, "$(TESTBED) check keycloak prometheus");
     let demo = std::fs::read_to_string("tests/demo").expect("the demo");
     assert!(demo.contains("tests/testbed/testbed check\n"));
 }

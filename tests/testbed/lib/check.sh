@@ -52,6 +52,12 @@ check_prerequisites() {
     require Java 17 "Run: apt-get install openjdk-17-jre-headless" "$(java_command)" --version
     require "Maven (mvn)" 3.6.3 "Run: apt-get install maven" mvn --version
   fi
+  if [[ " $* " == *" prometheus "* ]] && ! type -P prometheus promtool >/dev/null; then
+    for tool in apt-get dpkg-deb; do
+      type -P "$tool" >/dev/null ||
+        problems+=("$tool is missing, and so are prometheus and promtool, which it would fetch. Put those two on the PATH.")
+    done
+  fi
   if [[ ${#problems[@]} -gt 0 ]]; then
     echo "testbed: this machine lacks what the test bed needs:" >&2
     printf '  - %s\n' "${problems[@]}" >&2
