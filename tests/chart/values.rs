@@ -82,6 +82,8 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("podMonitor: {enabled: true, metricRelabelings: [{action: keep}]}", "PodMonitor/oauthclient-operator", "/spec/podMetricsEndpoints/0/metricRelabelings/0/action", "keep"),
     ("", "PrometheusRule/oauthclient-operator", "", "null"),
     ("prometheusRule: {enabled: true}", "PrometheusRule/oauthclient-operator", "/spec/groups/0/name", "oauthclient-operator"),
+    ("prometheusRule: {enabled: true, runbooks: 'https://git.example/x/'}", "PrometheusRule/oauthclient-operator",
+        "/spec/groups/0/rules/0/annotations/runbook_url", "https://git.example/x/docs/runbooks/OAuthClientRevocationOwed.md"),
     ("prometheusRule: {enabled: true, labels: {a: b}}", "PrometheusRule/oauthclient-operator", "/metadata/labels/a", "b"),
     ("", "ConfigMap/oauthclient-operator-dashboard", "", "null"),
     ("dashboard: {enabled: true}", "ConfigMap/oauthclient-operator-dashboard", "/metadata/labels/grafana_dashboard", "1"),
