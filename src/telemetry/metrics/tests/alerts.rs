@@ -57,7 +57,8 @@ fn no_alert_adds_gauges_up() {
 fn each_alert_has_its_runbook_and_each_runbook_its_alert() {
     let named = |rule: &Value| rule["alert"].as_str().unwrap().to_owned();
     let alerts: BTreeSet<String> = rules().iter().map(named).collect();
-    let pages = std::fs::read_dir(path("docs/runbooks")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    let pages =
+        std::fs::read_dir(path("docs/runbooks")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
     let pages: BTreeSet<String> = pages.filter_map(|p| p.strip_suffix(".md").map(ToOwned::to_owned)).collect();
     assert_eq!(alerts, pages);
     for rule in rules() {
