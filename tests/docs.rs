@@ -75,7 +75,10 @@ fn make_knows_what_is_shown_and_the_tests_run_it() {
         for command in commands(block).filter(|c| !for_a_cluster(c)) {
             seen += 1;
             let target = command.strip_prefix("make ").unwrap_or_else(|| {
-                panic!("{}: {command}: only make, kubectl and helm are shown, since they are what is tested", block.place)
+                panic!(
+                    "{}: {command}: only make, kubectl and helm are shown, since they are what is tested",
+                    block.place
+                )
             });
             let run =
                 target == "test" || recipe.contains(&format!("$(MAKE) {target}")) || recipe.contains("tests/demo");

@@ -59,7 +59,8 @@ fn an_installation_lives_and_ends() {
 /// Objects of this release, as `kubectl get -o name` calls them.
 fn objects(bed: &Bed) -> BTreeSet<String> {
     let manifest = bed.helm(&[&HOME[..], &["get", "manifest", RELEASE]].concat()).expect("the manifest");
-    let found = bed.kubectl_with(&["get", "-o", "name", "--ignore-not-found", "-f", "-"], Some(&manifest)).expect("objects");
+    let found =
+        bed.kubectl_with(&["get", "-o", "name", "--ignore-not-found", "-f", "-"], Some(&manifest)).expect("objects");
     found.lines().map(ToOwned::to_owned).collect()
 }
 
@@ -91,7 +92,9 @@ impl State {
         let now = Self::of(w);
         assert_eq!(now.secret, self.secret, "{after}: the Secret");
         assert_eq!(now.registrations, self.registrations, "{after}: registered again");
-        let of = |entries: &[Value]| entries.iter().map(|e| (e["metadata"]["uid"].clone(), e["spec"].clone())).collect::<Vec<_>>();
+        let of = |entries: &[Value]| {
+            entries.iter().map(|e| (e["metadata"]["uid"].clone(), e["spec"].clone())).collect::<Vec<_>>()
+        };
         assert_eq!(of(&now.entries), of(&self.entries), "{after}: the entry");
         assert_eq!(now.approvers, self.approvers, "{after}: approvals from before would count no more");
         assert!(w.token("c-oauth").is_ok(), "{after}: the client is refused");
@@ -182,7 +185,8 @@ fn is_not_uninstalled(w: &World, before: &State) {
     let refused = helm(&["uninstall", RELEASE]).expect_err("a client lives");
     assert!(refused.contains(LIVES) && refused.contains("life/c"), "{refused}");
     assert_eq!(objects(w.bed), there, "nothing is lost");
-    let status: Value = serde_json::from_str(&helm(&["status", RELEASE, "-o", "json"]).expect("a release")).expect("JSON");
+    let status: Value =
+        serde_json::from_str(&helm(&["status", RELEASE, "-o", "json"]).expect("a release")).expect("JSON");
     assert_eq!(status["info"]["status"], "deployed");
     helm(&["upgrade", RELEASE, CHART]).expect("an upgrade after that");
     before.still(w, "uninstalling was refused");
@@ -225,7 +229,10 @@ fn uninstalled(w: &World) {
         assert!(kept.contains(&format!("[{kind}]")), "{kept}");
     }
     let system = |what: &str| {
-        w.bed.kubectl(&[&HOME[..], &["get", what, "-l", "app.kubernetes.io/instance=oauthclient-operator", "-o", "name"]].concat())
+        w.bed.kubectl(
+            &[&HOME[..], &["get", what, "-l", "app.kubernetes.io/instance=oauthclient-operator", "-o", "name"]]
+                .concat(),
+        )
     };
     let all = "deployments,services,serviceaccounts,roles,rolebindings,configmaps,poddisruptionbudgets,clusterroles,clusterrolebindings";
     w.until("all of it is gone", || system(all).is_empty());

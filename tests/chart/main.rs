@@ -2,8 +2,8 @@
 
 mod life;
 mod refusals;
-mod rendered;
 mod render;
+mod rendered;
 #[path = "../support/mod.rs"]
 mod support;
 mod values;

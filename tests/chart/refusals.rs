@@ -31,7 +31,10 @@ use crate::render;
 #[case("podDisruptionBudget: {maxUnavailable: half}", "podDisruptionBudget.maxUnavailable")]
 #[case("networkPolicy: {enabled: 'yes'}", "networkPolicy.enabled")]
 #[case("networkPolicy: {apiServer: {ports: [0]}}", "networkPolicy.apiServer.ports.0")]
-#[case("networkPolicy: {authorizationServers: {cidrs: [sso.corp.example]}}", "networkPolicy.authorizationServers.cidrs.0")]
+#[case(
+    "networkPolicy: {authorizationServers: {cidrs: [sso.corp.example]}}",
+    "networkPolicy.authorizationServers.cidrs.0"
+)]
 #[case("serviceMonitor: {interval: often}", "serviceMonitor.interval")]
 #[case("serviceMonitor: {enabled: true}\npodMonitor: {enabled: true}", "choose one")]
 #[case("dashboard: {label: {}}", "label")]

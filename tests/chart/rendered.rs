@@ -19,7 +19,9 @@ fn helm_finds_no_fault() {
 fn deploy_is_the_chart_with_its_defaults() {
     let mut from_chart = render::objects("namespace: {create: true}\nadmission: {mutating: true}");
     from_chart.retain(|o| o["metadata"]["annotations"]["helm.sh/hook"].is_null());
-    from_chart.retain(|o| o["kind"] != "CustomResourceDefinition" && o["metadata"]["name"] != "oauthclient-operator-uninstall");
+    from_chart.retain(|o| {
+        o["kind"] != "CustomResourceDefinition" && o["metadata"]["name"] != "oauthclient-operator-uninstall"
+    });
     let names = ["operator", "process", "governance", "requesters-policy", "finalizer-policy", "guard"];
     let mut deployed: Vec<Value> =
         names.iter().flat_map(|name| render::parse(&file(&format!("deploy/{name}.yaml")))).collect();
@@ -101,7 +103,10 @@ fn pods_are_restricted() {
         assert_eq!(context["seccompProfile"]["type"], "RuntimeDefault");
         for container in pod["containers"].as_array().expect("containers") {
             let context = &container["securityContext"];
-            assert_eq!((&context["allowPrivilegeEscalation"], &context["readOnlyRootFilesystem"]), (&false.into(), &true.into()));
+            assert_eq!(
+                (&context["allowPrivilegeEscalation"], &context["readOnlyRootFilesystem"]),
+                (&false.into(), &true.into())
+            );
             assert_eq!(context["capabilities"]["drop"], serde_json::json!(["ALL"]));
             assert!(container["resources"]["limits"]["memory"].is_string());
         }

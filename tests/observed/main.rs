@@ -4,10 +4,10 @@
 mod alerts;
 mod dashboard;
 mod prometheus;
-#[path = "../stories/sweeping.rs"]
-mod sweeping;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../stories/sweeping.rs"]
+mod sweeping;
 mod trouble;
 
 use std::process::Command;

@@ -136,8 +136,7 @@ pub fn nobody_leads(bed: &Bed, operator: Running, alerts: &Alerts, prometheus: &
     }
     let mut next = None;
     alerts.come(&[("OAuthClientUnwatched", ""), ("OAuthClientWatchDown", "nothings")], || {
-        let settings =
-            [("OPERATOR_WATCH_NAMESPACES", "calm"), ("OPERATOR_WORKLOAD_KINDS", "none.example/v1/Nothing")];
+        let settings = [("OPERATOR_WATCH_NAMESPACES", "calm"), ("OPERATOR_WORKLOAD_KINDS", "none.example/v1/Nothing")];
         let operator = bed.ready_operator(&settings);
         prometheus.scrape(&[operator.address()]);
         next = Some(operator);

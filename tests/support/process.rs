@@ -96,11 +96,7 @@ impl Bed {
 }
 
 impl Running {
-<<<<<<< HEAD
-    /// Where it listens.
-=======
     /// Where it answers: host and port.
->>>>>>> watch
     pub fn address(&self) -> &str {
         &self.address
     }
