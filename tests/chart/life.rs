@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::people;
 use crate::render::{self, CHART, ROOT};
 use crate::support::{Bed, World};
 use crate::values;
@@ -30,6 +31,7 @@ fn an_installation_lives_and_ends() {
     w.client("c", &json!({}));
     w.wait("oauthclient/c", "condition=Ready");
 
+    people::roles_are_what_they_are_for(&w);
     let before = State::of(&w);
     upgrades_leave_clients_alone(&w, &before);
     operator.finish();

@@ -1,6 +1,7 @@
 //! The Helm chart: what it renders, what it refuses, and a whole life of an installation with a client that lives.
 
 mod life;
+mod people;
 mod refusals;
 mod render;
 mod rendered;

@@ -17,6 +17,8 @@ use crate::render;
 #[case("watchNamespaces: [a, a]", "watchNamespaces")]
 #[case("workloadKinds: [PipelineRun]", "workloadKinds.0")]
 #[case("workloadKinds: [tekton.dev/v1/PipelineRun]", "workloadKinds.0")]
+#[case("leaseDurationSeconds: 1", "leaseDurationSeconds")]
+#[case("listenAddress: '127.0.0.1:80'", "listenAddress")]
 #[case("retentionDays: -1", "retentionDays")]
 #[case("retentionDays: 70000", "retentionDays")]
 #[case("terminationGracePeriodSeconds: 5", "terminationGracePeriodSeconds")]

@@ -100,6 +100,8 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
         "/rules/5",
         "{apiGroups: [x.example], resources: [runs], verbs: [get, list, watch]}",
     ),
+    ("listenAddress: '[::]'", "Deployment/oauthclient-operator", ARGS, "--listen=[::]:8080"),
+    ("leaseDurationSeconds: 30", "Deployment/oauthclient-operator", ARGS, "--lease-duration=30"),
     ("retentionDays: 400", "Deployment/oauthclient-operator", ARGS, "--retention-days=400"),
     ("terminationGracePeriodSeconds: 60", "Deployment/oauthclient-operator", ARGS, "--stop-within=55"),
     (
@@ -333,15 +335,15 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ),
     ("serviceAccount: {annotations: {a: b}}", "ServiceAccount/oauthclient-operator", "/metadata/annotations/a", "b"),
     (
-        "extraArgs: [--listen=0.0.0.0:8080]",
+        "extraArgs: [--namespace=other]",
         "Deployment/oauthclient-operator",
-        "/spec/template/spec/containers/0/args/5",
-        "--listen=0.0.0.0:8080",
+        "/spec/template/spec/containers/0/args/6",
+        "--namespace=other",
     ),
     (
         "extraEnv: [{name: HTTPS_PROXY, value: p}]",
         "Deployment/oauthclient-operator",
-        "/spec/template/spec/containers/0/env/2/value",
+        "/spec/template/spec/containers/0/env/1/value",
         "p",
     ),
     (
@@ -423,7 +425,8 @@ fn flags_are_known(values: &str, rendered: &[Value]) {
 
 /// Paths of all values, as `a.b`; what is empty by default counts as one.
 fn leaves(values: &Value, path: &str, into: &mut BTreeSet<String>) {
-    match values.as_object().filter(|o| !o.is_empty() && path != "resources") {
+    let whole = ["resources", "labels", "annotations"].iter().any(|end| path.ends_with(end));
+    match values.as_object().filter(|o| !o.is_empty() && !whole) {
         None => _ = into.insert(path.to_owned()),
         Some(members) => {
             for (key, value) in members {

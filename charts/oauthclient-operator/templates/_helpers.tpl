@@ -62,7 +62,7 @@ capabilities: {drop: [ALL]}
 {{- end }}
 
 {{- define "oauthclient.args" -}}
-- --listen=0.0.0.0:8080
+- --listen={{ .Values.listenAddress }}:8080
 {{- with .Values.watchNamespaces }}
 - --watch-namespaces={{ join "," . }}
 {{- end }}
@@ -70,6 +70,7 @@ capabilities: {drop: [ALL]}
 - --workload-kind={{ . }}
 {{- end }}
 - --retention-days={{ int64 .Values.retentionDays }}
+- --lease-duration={{ int64 .Values.leaseDurationSeconds }}
 - --stop-within={{ sub (int64 .Values.terminationGracePeriodSeconds) 5 }}
 - --log={{ .Values.log.level }}
 - --log-format={{ .Values.log.format }}
