@@ -16,9 +16,10 @@ test: ## everything: lints, generated files, unit, API and end-to-end tests, the
 	cargo test --features faults
 	$(MAKE) demo
 
-soak: ## in full: 200 clients killed, 300 in a storm, 1,000 deleted at once, 1,000 judged anew; 5,000 cases never tried before
+soak: ## in full: 200 clients killed, 50 troubles of replicas, 300 in a storm, 1,000 deleted at once, 1,000 judged anew; 5,000 cases never tried before
 	PROPERTY_CASES=50000 cargo test --features faults --test property -- --ignored --nocapture
 	KILL_CLIENTS=200 cargo test --features faults --test kill -- --nocapture
+	HA_ROUNDS=50 cargo test --features faults --test ha -- --nocapture
 	STORM_CLIENTS=300 cargo test --features faults --test storm -- --nocapture
 	MANY_CLIENTS=1000 cargo test --features faults --test keycloak -- --nocapture
 	GOVERNED_CLIENTS=1000 GOVERNANCE_ONLY=stampede cargo test --features faults --test governance -- --nocapture

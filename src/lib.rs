@@ -6,4 +6,5 @@ pub mod authorization_server;
 pub mod controller;
 pub mod domain;
 pub mod kubernetes;
+pub mod permit;
 pub mod telemetry;

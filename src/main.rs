@@ -6,13 +6,17 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use clap::Parser;
+use kube::Config;
 use kube::client::ClientBuilder;
-use kube::{Client, Config};
 use oauthclient_operator::controller::{
     Context, authorization_server, client, proof, registration, servers::Servers, timekeeper,
 };
+use oauthclient_operator::kubernetes::lease::Election;
 use oauthclient_operator::kubernetes::look::explain;
-use oauthclient_operator::kubernetes::{clock::Clock, installation, scope::Scope, stamps::Stamps, workloads::Kinds};
+use oauthclient_operator::kubernetes::{
+    clock::Clock, gate::Gate, installation, scope::Scope, stamps::Stamps, workloads::Kinds,
+};
+use oauthclient_operator::permit::Permit;
 use oauthclient_operator::telemetry::{self, Metrics, Watches};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -45,6 +49,11 @@ struct Flags {
     /// the pod's own; nothing secret is told there. [::]:8080 where pods have IPv6 only.
     #[arg(long, env = "OPERATOR_LISTEN", value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8080")]
     listen: std::net::SocketAddr,
+    /// For how many seconds a replica holds the lease that lets it act, unless it renews it: for so long nothing is done
+    /// after the replica that acted has died. One that cannot renew it stops before that and exits.
+    #[arg(long, env = "OPERATOR_LEASE_DURATION", value_name = "SECONDS", default_value_t = 15,
+        value_parser = clap::value_parser!(u16).range(3..=600))]
+    lease_duration: u16,
     /// How many seconds passes under way get to finish on SIGTERM or SIGINT. Less than the pod's
     /// terminationGracePeriodSeconds (30 by default).
     #[arg(long, env = "OPERATOR_STOP_WITHIN", value_name = "SECONDS", default_value_t = 25)]
@@ -99,28 +108,37 @@ async fn run(flags: Flags) -> Result<(), String> {
     let listener = TcpListener::bind(flags.listen)
         .await
         .map_err(|e| format!("--listen {}: {e}; choose an address of this host and a free port", flags.listen))?;
-    let grace = Duration::from_secs(flags.stop_within.into());
     let clock = Clock::new();
-    let (client, address) = connect(&clock).await?;
-    let installation = installation::id(&client, &flags.namespace).await.map_err(|e| {
+    let config = cluster().await?;
+    let address = config.cluster_url.to_string();
+    let permit = Permit::none();
+    let connect =
+        || ClientBuilder::try_from(config.clone()).map_err(|e| format!("connect to the cluster at {address}: {e}"));
+    // For the lease, by a connection of its own, and the installation's id, which the first replica makes: without a permit.
+    let free = connect()?.with_layer(&clock.layer()).build();
+    let client = connect()?.with_layer(&Gate(permit.clone())).with_layer(&clock.layer()).build();
+    let installation = installation::id(&free, &flags.namespace).await.map_err(|e| {
         format!(
             "read or make the ConfigMap with the installation's id in namespace {} at {address}: {}; apply deploy/operator.yaml, or name the right namespace with --namespace",
             flags.namespace,
             explain(&e)
         )
     })?;
+    let lease_duration = Duration::from_secs(flags.lease_duration.into());
+    let election = Election::new(free, &flags.namespace, lease_duration, clock.clone(), permit.clone());
     let address = listener.local_addr().map(|a| a.to_string()).unwrap_or_default();
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         namespace = flags.namespace,
         watch_namespaces = flags.watch_namespaces.join(","),
         installation,
+        identity = election.identity(),
         address,
         "started"
     );
     let (stop, told) = watch::channel(false);
     let watches = Arc::new(Watches::default());
-    let metrics = Arc::new(Metrics::new(clock.clone(), scope.clone(), watches.clone()));
+    let metrics = Arc::new(Metrics::new(clock.clone(), scope.clone(), watches.clone(), permit.clone()));
     let answers = telemetry::routes(telemetry::Observed {
         client: client.clone(),
         clock: clock.clone(),
@@ -128,20 +146,20 @@ async fn run(flags: Flags) -> Result<(), String> {
         metrics: metrics.clone(),
         stop: told.clone(),
     });
-    let keeping = Arc::new(registration::Keeping::default());
     let ctx = Arc::new(Context {
         client,
+        permit: permit.clone(),
         namespace: flags.namespace,
         installation,
         retention: TimeDelta::days(flags.retention_days.into()),
         clock,
         kinds,
-        servers: Servers::new(metrics.clone()),
+        servers: Servers::new(metrics.clone(), permit),
         controls: proof::Controls::default(),
         counting: tokio::sync::Mutex::default(),
         judging: oauthclient_operator::controller::client::Judging::default(),
         stamps: Stamps::default(),
-        keeping: keeping.clone(),
+        keeping: Arc::default(),
         looked: authorization_server::Looked::default(),
         scope,
         metrics,
@@ -151,14 +169,32 @@ async fn run(flags: Flags) -> Result<(), String> {
     });
     // It answers until the process ends, so that the end can be watched.
     tokio::spawn(async move { axum::serve(listener, answers).await });
+    work(ctx, election, &stop, Duration::from_secs(flags.stop_within.into())).await
+}
+
+/// Runs the controllers until the process is asked to stop, or may act no more.
+async fn work(
+    ctx: Arc<Context>,
+    election: Election,
+    stop: &watch::Sender<bool>,
+    grace: Duration,
+) -> Result<(), String> {
     let signal = asked_to_stop()?;
+    let keeping = ctx.keeping.clone();
     let mut running = tokio::task::JoinSet::new();
     running.spawn(client::run(ctx.clone()));
     running.spawn(registration::run(ctx.clone()));
     running.spawn(authorization_server::run(ctx.clone()));
-    running.spawn(timekeeper::run(ctx));
+    running.spawn(timekeeper::run(ctx.clone()));
+    running.spawn(async move { ctx.begin().await });
+    let (let_go, told) = watch::channel(false);
+    let mut held = tokio::spawn(election.run(told));
     tokio::select! {
         () = signal => {}
+        ended = &mut held => {
+            let why = ended.map_err(|e| e.to_string()).and_then(|done| done.map_err(|lost| lost.to_string())).err();
+            return Err(format!("{}: another replica acts, or this one once it has started again", why.unwrap_or_default()));
+        }
         _ = running.join_next() => return Err("a controller ended although nobody asked it to; start again".into()),
     }
     tracing::info!("stopping: passes under way are finished first");
@@ -168,6 +204,9 @@ async fn run(flags: Flags) -> Result<(), String> {
         keeping.idle().await;
     };
     if tokio::time::timeout(grace, finished).await.is_ok() {
+        // Only now: whatever is still under way counts on the time that the lease has left.
+        let _ = let_go.send(true);
+        let _ = held.await;
         tracing::info!("stopped");
     } else {
         tracing::warn!(
@@ -191,16 +230,14 @@ fn start_log(flags: &Flags) -> Result<(), String> {
     Ok(())
 }
 
-async fn connect(clock: &Clock) -> Result<(Client, String), String> {
+async fn cluster() -> Result<Config, String> {
     let mut config = Config::infer().await.map_err(|e| {
         format!("find the cluster: {e}; run as a pod with a ServiceAccount, or set KUBECONFIG to a file that exists")
     })?;
     config.connect_timeout = Some(Duration::from_secs(10));
     // Longer than a watch lasts.
     config.read_timeout = Some(Duration::from_secs(310));
-    let address = config.cluster_url.to_string();
-    let client = ClientBuilder::try_from(config).map_err(|e| format!("connect to the cluster at {address}: {e}"))?;
-    Ok((client.with_layer(&clock.layer()).build(), address))
+    Ok(config)
 }
 
 /// Done when the process is asked to stop.

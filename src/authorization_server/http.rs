@@ -21,6 +21,7 @@ pub use super::answer::{Answer, BrokenBody};
 use super::breaker::{Breaker, Change, Outcome};
 use super::limits::{Busy, Gate, Limits, Priority, Why};
 use super::text;
+use crate::permit::{Lapsed, Permit};
 
 /// The largest body that is read, in bytes, unless a call says otherwise.
 pub const LARGEST_BODY: usize = 256 * 1024;
@@ -127,18 +128,19 @@ struct Inner {
     client: Client,
     gate: Gate,
     breaker: Breaker,
+    permit: Permit,
     allow_plain_http: bool,
     request_timeout: Duration,
     no_roots: bool,
 }
 
 impl Http {
-    /// A client for one server.
+    /// A client for one server, which sends as long as it is permitted to, and gives up what it has sent when it no longer is.
     ///
     /// # Errors
     ///
     /// A CA bundle that is not PEM certificates.
-    pub fn new(config: &HttpConfig, observer: Arc<dyn RequestObserver>) -> Result<Self, HttpError> {
+    pub fn new(config: &HttpConfig, observer: Arc<dyn RequestObserver>, permit: Permit) -> Result<Self, HttpError> {
         let roots = match &config.ca_bundle {
             Some(bundle) => roots_of(bundle)?,
             None => system_roots(),
@@ -168,6 +170,7 @@ impl Http {
                 client,
                 gate: Gate::new(&config.limits),
                 breaker: Breaker::default(),
+                permit,
                 allow_plain_http: config.allow_plain_http,
                 request_timeout: config.limits.request_timeout,
                 no_roots,
@@ -235,9 +238,16 @@ impl Http {
             .enter(&origin)
             .map_err(|open| not_now(Busy { why: Why::Failing(open.failures), retry_after: open.retry_after }))?;
         let _turn = inner.gate.enter(self.priority).await.map_err(not_now)?;
+        if !inner.permit.is_valid() {
+            return Err(exchange.not_sent(&Lapsed.to_string()));
+        }
         let began = Instant::now();
         let deadline = tokio::time::Instant::now() + inner.request_timeout;
-        let answered = tokio::time::timeout_at(deadline, inner.client.execute(request)).await;
+        let exchanged = tokio::time::timeout_at(deadline, inner.client.execute(request));
+        let answered = inner.permit.guard(exchanged).await.map_err(|lapsed| {
+            let why = format!("{exchange}: given up, {lapsed}{}", exchange.caution);
+            SendError::MayHaveActed { why }
+        })?;
         let (result, code) = match answered {
             Ok(Ok(response)) => {
                 let (status, headers) = (response.status().as_u16(), response.headers().clone());

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 
 use super::http::{Http, HttpConfig, RequestObserver};
 use super::limits::Limits;
+use crate::permit::Permit;
 
 /// A request as it came.
 #[derive(Debug, Clone)]
@@ -300,7 +301,7 @@ pub(super) fn impatient() -> HttpConfig {
 }
 
 pub(super) fn http(config: &HttpConfig) -> Http {
-    Http::new(config, Arc::new(Observed::default())).unwrap()
+    Http::new(config, Arc::new(Observed::default()), Permit::unlimited()).unwrap()
 }
 
 /// Fails when an error tells anything of these, by either way of printing it.

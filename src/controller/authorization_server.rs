@@ -67,6 +67,7 @@ pub async fn run(ctx: Arc<Context>) {
             matters.then(|| ObjectRef::new(&entry.spec.server.name))
         })
         .reconcile_on(circuits)
+        .reconcile_all_on(ctx.occasions())
         .graceful_shutdown_on(ctx.stopped())
         .run(reconcile, again, ctx.clone())
         .for_each(|_| std::future::ready(()))

@@ -32,13 +32,16 @@ use crate::kubernetes::scope::Scope;
 use crate::kubernetes::stamps::Stamps;
 use crate::kubernetes::workloads::Kinds;
 use crate::kubernetes::writer;
+use crate::permit::Permit;
 use crate::telemetry::{Metrics, Outcome, Watches};
 use servers::Servers;
 
 /// What all controllers share.
 pub struct Context {
-    /// The Kubernetes client.
+    /// The Kubernetes client; what it writes needs the permit.
     pub client: Client,
+    /// Whether this replica is the one that acts.
+    pub permit: Permit,
     /// The operator's own namespace: ledger and management Secrets.
     pub namespace: String,
     /// The installation's id.
@@ -71,7 +74,8 @@ pub struct Context {
     pub watches: Arc<Watches>,
     /// True once the process is to stop: a pass then begins no further step.
     pub stop: tokio::sync::watch::Receiver<bool>,
-    /// Told when everything is to be looked at again: the clock can be trusted again, or changes may have been missed.
+    /// Told when everything is to be looked at again: this replica acts from now on, the clock can be trusted again, or
+    /// changes may have been missed.
     pub look_again: tokio::sync::watch::Sender<()>,
 }
 
@@ -117,6 +121,17 @@ impl Context {
         let mut stop = self.stop.clone();
         async move {
             let _ = stop.wait_for(|stop| *stop).await;
+        }
+    }
+
+    /// Has everything looked at once this replica acts, and goes on until the process is to stop.
+    pub async fn begin(&self) {
+        tokio::select! {
+            () = self.permit.granted() => {
+                self.look_again.send_replace(());
+                self.stopped().await;
+            }
+            () = self.stopped() => {}
         }
     }
 
@@ -168,13 +183,17 @@ fn at(when: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Action {
     })
 }
 
-/// Runs a pass, not longer than this, and counts it.
+/// Runs a pass, not longer than this, and counts it. Where another replica acts there is none: everything is looked at
+/// once this one does.
 async fn measured(
     ctx: &Context,
     controller: &'static str,
     longest: Duration,
     pass: impl Future<Output = Result<Action, Error>>,
 ) -> Result<Action, Error> {
+    if !ctx.permit.is_valid() {
+        return Ok(Action::await_change());
+    }
     let began = Instant::now();
     let (outcome, done) = match tokio::time::timeout(longest, pass).await {
         Ok(Ok(action)) => (Outcome::Ok, Ok(action)),

@@ -16,6 +16,7 @@ use crate::authorization_server::http::{Http, HttpConfig, HttpError, RequestObse
 use crate::authorization_server::keycloak::Keycloak;
 use crate::authorization_server::limits::{Limits, Priority};
 use crate::domain::names;
+use crate::permit::Permit;
 use crate::telemetry::{Metrics, ServerRequests};
 
 /// How many servers may open or close a circuit before the server controller has heard of the first.
@@ -55,6 +56,7 @@ pub struct Servers {
     /// By server; with the digest of the operator's credential, which may change.
     keycloaks: Mutex<HashMap<String, (String, Keycloak)>>,
     metrics: Arc<Metrics>,
+    permit: Permit,
     /// Names of those whose circuit opened or closed.
     circuits: broadcast::Sender<String>,
 }
@@ -78,10 +80,10 @@ impl RequestObserver for Told {
 }
 
 impl Servers {
-    /// None yet; requests are counted here.
-    pub fn new(metrics: Arc<Metrics>) -> Self {
+    /// None yet; requests are counted here, and made while this permits.
+    pub fn new(metrics: Arc<Metrics>, permit: Permit) -> Self {
         let circuits = broadcast::Sender::new(UNHEARD);
-        Self { open: Mutex::default(), turns: Mutex::default(), keycloaks: Mutex::default(), metrics, circuits }
+        Self { open: Mutex::default(), turns: Mutex::default(), keycloaks: Mutex::default(), metrics, permit, circuits }
     }
 
     /// The name of each AuthorizationServer whose circuit opens or closes from now on.
@@ -124,7 +126,7 @@ impl Servers {
                 request_timeout: limits.request_timeout.get().unwrap_or(Duration::from_secs(10)),
             },
         };
-        let http = Http::new(&config, observer)?;
+        let http = Http::new(&config, observer, self.permit.clone())?;
         open.insert(key, http.clone());
         Ok(http)
     }

@@ -21,6 +21,7 @@ use crate::api::{AuthorizationServer, ClientRegistration, EvidenceLevel, OAuthCl
 use crate::authorization_server::http::RequestObserver;
 use crate::kubernetes::clock::Clock;
 use crate::kubernetes::scope::Scope;
+use crate::permit::Permit;
 
 /// Of requests to authorization servers and of passes, in seconds.
 const SHORT: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -136,9 +137,9 @@ pub struct Metrics {
 
 impl Metrics {
     /// Metrics of a process that has done nothing yet.
-    pub fn new(clock: Clock, scope: Scope, watches: Arc<Watches>) -> Self {
+    pub fn new(clock: Clock, scope: Scope, watches: Arc<Watches>, permit: Permit) -> Self {
         let mut registry = Registry::with_prefix("oauthclient");
-        let state = Arc::new(State::new(clock, scope, watches));
+        let state = Arc::new(State::new(clock, scope, watches, permit));
         let requests = Family::<Request, Counter>::default();
         registry.register(
             "server_requests",

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::people;
-use crate::render::{self, CHART, ROOT};
+use crate::render::{self, CHART};
 use crate::support::{Bed, World};
 use crate::values;
 
@@ -110,11 +110,8 @@ fn every_value_is_taken(bed: &Bed) {
     for namespace in ["a", "b", "grafana"] {
         bed.kubectl(&["create", "namespace", namespace]);
     }
-    let testbed = format!("{ROOT}/tests/testbed/testbed");
-    let part = Command::new(testbed).args(["part", "monitoring-kinds"]).output().expect("run the test bed");
-    let monitoring = String::from_utf8(part.stdout).expect("a path");
-    let (ours, theirs) = (format!("{CHART}/files/crds"), monitoring.trim());
-    for folder in [&ours, theirs] {
+    let (ours, theirs) = (format!("{CHART}/files/crds"), render::part("monitoring-kinds"));
+    for folder in [&ours, &theirs] {
         // Theirs are too large for what kubectl keeps of an object that it applies.
         bed.kubectl(&["create", "-f", folder]);
     }
@@ -135,7 +132,7 @@ fn every_value_is_taken(bed: &Bed) {
         let list = json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string();
         bed.dry_run(&list).unwrap_or_else(|e| panic!("{e}; of what is rendered with: {some:#?}"));
     }
-    bed.kubectl(&["delete", "-f", &ours, "-f", theirs]);
+    bed.kubectl(&["delete", "-f", &ours, "-f", &theirs]);
     bed.kubectl(&["delete", "namespace", "a", "b", "grafana", "--wait=false"]);
 }
 

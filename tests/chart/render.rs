@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
@@ -10,14 +11,18 @@ pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// The chart.
 pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/oauthclient-operator");
 
+/// Where a part of the test bed is, once it is built.
+pub fn part(name: &str) -> String {
+    let testbed = Path::new(ROOT).join("tests/testbed/testbed");
+    let out = Command::new(testbed).args(["part", name]).output().expect("run the test bed");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).expect("a path").trim().to_owned()
+}
+
 /// Runs helm; its output, or what it said.
 pub fn helm(args: &[&str]) -> Result<String, String> {
-    let out = Command::new(Path::new(ROOT).join("tests/testbed/testbed"))
-        .arg("helm")
-        .args(args)
-        .env_remove("KUBECONFIG")
-        .output()
-        .expect("run helm");
+    static PROGRAM: LazyLock<String> = LazyLock::new(|| format!("{}/helm", part("helm")));
+    let out = Command::new(&*PROGRAM).args(args).env_remove("KUBECONFIG").output().expect("run helm");
     let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
     if out.status.success() { Ok(text(&out.stdout)) } else { Err(text(&out.stderr)) }
 }

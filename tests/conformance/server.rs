@@ -13,6 +13,7 @@ use oauthclient_operator::authorization_server::{
     Registered, Updated,
 };
 use oauthclient_operator::domain::evidence::{self, Verdict};
+use oauthclient_operator::permit::Permit;
 use secrecy::SecretString;
 use serde_json::Value;
 
@@ -109,7 +110,7 @@ pub fn connection(ca: &str) -> Http {
     config.limits.requests_per_second = 1000;
     config.limits.burst = 1000;
     config.limits.max_in_flight = 100;
-    Http::new(&config, Arc::new(Quiet)).expect("a connection")
+    Http::new(&config, Arc::new(Quiet), Permit::unlimited()).expect("a connection")
 }
 
 /// Where a server is used.

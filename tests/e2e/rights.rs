@@ -66,8 +66,8 @@ const AT_HOME: &str = "
     clientregistrations.oauthclient.dev/status: update
     oauthclients.oauthclient.dev clientapprovals.oauthclient.dev: create
     configmaps: get create
-    secrets: patch
     leases.coordination.k8s.io: get create update
+    secrets: patch
 ";
 /// The tests' own kind, by `tests/support/pipelinerun.yaml`.
 const OF_THE_TESTS: &str = "pipelineruns.testing.example: get list watch";

@@ -37,11 +37,27 @@ impl Bed {
         self.start_operator(api, &[], env)
     }
 
+    /// Starts one more, beside those that there are and by a lease of so many seconds: the one that holds it goes on.
+    pub fn replica_at(&self, api: &str, lease: u64, env: &[(&str, &str)]) -> Operator {
+        self.start_replica_of(INSTALLATION, api, &["--lease-duration", &lease.to_string()], env)
+    }
+
     fn start_operator(&self, api: &str, flags: &[&str], env: &[(&str, &str)]) -> Operator {
         self.start_operator_of(INSTALLATION, api, flags, env)
     }
 
     pub(super) fn start_operator_of(
+        &self,
+        installation: Installation,
+        api: &str,
+        flags: &[&str],
+        env: &[(&str, &str)],
+    ) -> Operator {
+        self.let_go_of_the_lease(installation.namespace);
+        self.start_replica_of(installation, api, flags, env)
+    }
+
+    fn start_replica_of(
         &self,
         installation: Installation,
         api: &str,
@@ -72,6 +88,22 @@ impl Bed {
             .spawn()
             .expect("start the operator");
         Operator { child, log, from }
+    }
+
+    /// The one that held it is dead for certain: the next need not wait until it would be over.
+    fn let_go_of_the_lease(&self, namespace: &str) {
+        let nobody = r#"{"spec":{"holderIdentity":""}}"#;
+        // Before the first operator there is none.
+        let _ = self.try_kubectl(&[
+            "-n",
+            namespace,
+            "patch",
+            "lease",
+            "oauthclient-operator",
+            "--type=merge",
+            "-p",
+            nobody,
+        ]);
     }
 
     /// Where an installation's operators log.
@@ -126,6 +158,22 @@ impl Operator {
     fn log_line(&self, with: &str) -> Option<String> {
         let log = std::fs::read_to_string(&self.log).expect("read the operator's log");
         log[self.from..].lines().find(|l| l.contains(with)).map(ToOwned::to_owned)
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its name in the lease, once it has started.
+    pub fn identity(&self) -> Option<String> {
+        let started: Value = serde_json::from_str(&self.log_line(STARTED)?).ok()?;
+        started["fields"]["identity"].as_str().map(ToOwned::to_owned)
+    }
+
+    /// How it ended, where it has.
+    pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.try_wait().expect("wait for the operator")
     }
 
     /// Ends it and says where its log is.

@@ -178,12 +178,14 @@ impl World<'_> {
     }
 }
 
-fn signal(name: &str, pid: u32) {
+/// Sends a signal to a process.
+pub fn signal(name: &str, pid: u32) {
     let done = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
     assert!(done.is_ok_and(|s| s.success()), "signal {name}");
 }
 
-pub(super) fn wait(what: &str, mut holds: impl FnMut() -> bool) {
+/// Waits until this holds.
+pub fn wait(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < PATIENCE, "waited in vain: {what}");

@@ -19,7 +19,7 @@ fn post<'a>(url: &'a str, body: &str) -> Call<'a> {
 
 fn observed(config: &HttpConfig) -> (Http, Arc<Observed>) {
     let observed = Arc::new(Observed::default());
-    (Http::new(config, observed.clone()).unwrap(), observed)
+    (Http::new(config, observed.clone(), Permit::unlimited()).unwrap(), observed)
 }
 
 #[rstest]
@@ -61,7 +61,7 @@ fn urls(#[case] url: &str, #[case] plain: bool, #[case] expected: Result<(), &st
 #[case("-----BEGIN PRIVATE KEY-----\naHVzaA==\n-----END PRIVATE KEY-----\n", "it holds a PRIVATE KEY block")]
 fn a_bad_bundle_is_told(#[case] bundle: &str, #[case] what: &str) {
     let config = HttpConfig { ca_bundle: Some(bundle.to_owned()), ..patient() };
-    let error = Http::new(&config, Arc::new(Observed::default())).err().expect("refused");
+    let error = Http::new(&config, Arc::new(Observed::default()), Permit::unlimited()).err().expect("refused");
     assert!(error.to_string().contains(what), "{error}");
     assert_tells_nothing_of(&error, &["aHVzaA", "hush"]);
 }

@@ -16,6 +16,7 @@ use crate::api::{AuthorizationServer, ClientRegistration, OAuthClient, Survey};
 use crate::domain::lifetime::clock_is_trusted;
 use crate::kubernetes::clock::Clock;
 use crate::kubernetes::scope::Scope;
+use crate::permit::Permit;
 use crate::telemetry::Watches;
 use crate::telemetry::census::{Census, Debt};
 
@@ -24,6 +25,7 @@ pub struct State {
     clock: Clock,
     scope: Scope,
     watches: Arc<Watches>,
+    permit: Permit,
     clients: RwLock<Vec<Store<OAuthClient>>>,
     entries: RwLock<Vec<Store<ClientRegistration>>>,
     servers: RwLock<Vec<Store<AuthorizationServer>>>,
@@ -37,11 +39,12 @@ impl fmt::Debug for State {
 
 impl State {
     /// Without a cache yet.
-    pub fn new(clock: Clock, scope: Scope, watches: Arc<Watches>) -> Self {
+    pub fn new(clock: Clock, scope: Scope, watches: Arc<Watches>, permit: Permit) -> Self {
         Self {
             clock,
             scope,
             watches,
+            permit,
             clients: RwLock::default(),
             entries: RwLock::default(),
             servers: RwLock::default(),
@@ -68,6 +71,31 @@ impl State {
         let stores = self.servers.read().unwrap_or_else(PoisonError::into_inner);
         let all = stores.iter().flat_map(Store::state);
         all.filter_map(|s| Some((s.name_any(), s.status.as_ref()?.survey.clone()?))).collect()
+    }
+
+    /// Of this process alone.
+    fn process(&self, gauges: &mut Gauges<'_>) -> fmt::Result {
+        gauges.single(
+            ("leader", "1 at the replica that holds the lease and acts, 0 at those that wait for it", None),
+            Some(yes_or_no(self.permit.is_valid())),
+        )?;
+        let offset = self.clock.offset();
+        gauges.single(
+            (
+                "clock_offset",
+                "How far the local clock is ahead of the API server's; absent before its first answer",
+                Some(&Unit::Seconds),
+            ),
+            offset.map(chrono::TimeDelta::as_seconds_f64),
+        )?;
+        gauges.single(
+            (
+                "clock_trusted",
+                "1 while the local clock is within a minute of the API server's; otherwise nothing is ended for reasons of time",
+                None,
+            ),
+            Some(yes_or_no(clock_is_trusted(offset))),
+        )
     }
 
     fn census(&self) -> Census {
@@ -213,23 +241,7 @@ impl Collector for State {
             ),
             Some(number(census.unwatched)),
         )?;
-        let offset = self.clock.offset();
-        gauges.single(
-            (
-                "clock_offset",
-                "How far the local clock is ahead of the API server's; absent before its first answer",
-                Some(&Unit::Seconds),
-            ),
-            offset.map(chrono::TimeDelta::as_seconds_f64),
-        )?;
-        gauges.single(
-            (
-                "clock_trusted",
-                "1 while the local clock is within a minute of the API server's; otherwise nothing is ended for reasons of time",
-                None,
-            ),
-            Some(yes_or_no(clock_is_trusted(offset))),
-        )?;
+        self.process(&mut gauges)?;
         let up = self.watches.up();
         gauges.family(
             (

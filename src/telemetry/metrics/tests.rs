@@ -11,7 +11,7 @@ use super::*;
 fn busy() -> Arc<Metrics> {
     let watches = Arc::new(Watches::default());
     watches.add("client", "oauthclients", None, true).completed();
-    let metrics = Arc::new(Metrics::new(Clock::new(), Scope::default(), watches));
+    let metrics = Arc::new(Metrics::new(Clock::new(), Scope::default(), watches, crate::permit::Permit::unlimited()));
     let (entries, mut writer) = kube::runtime::reflector::store();
     let entry = census::tests::entry("corp", &serde_json::json!({"phase": "Revoking"}));
     writer.apply_watcher_event(&kube::runtime::watcher::Event::Apply(entry));
