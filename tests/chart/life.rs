@@ -55,6 +55,8 @@ fn an_installation_lives_and_ends() {
     w.client("d", &json!({}));
     w.wait("oauthclient/d", "condition=Ready");
     w.kubectl(&["delete", "oauthclient", "d", "--timeout=120s"]);
+    let refused = |line: &Value| line.to_string().to_lowercase().contains("forbidden");
+    assert!(!operator.lines().iter().any(refused), "a right that the chart does not give: {:#?}", operator.lines());
     operator.finish();
 }
 
