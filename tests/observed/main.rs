@@ -7,6 +7,10 @@ mod prometheus;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../stories/sweeping.rs"]
+<<<<<<< HEAD
+=======
+#[allow(dead_code, reason = "stories of the sweep use the rest")]
+>>>>>>> watch
 mod sweeping;
 mod trouble;
 

@@ -149,6 +149,8 @@ pub fn nobody_leads(bed: &Bed, operator: Running, alerts: &Alerts, prometheus: &
 
 /// What the operator may do in namespaces is taken away.
 pub fn rights_are_missing(w: &World, alerts: &Alerts) {
+    w.client("served", &json!({}));
+    w.wait("oauthclient/served", "condition=Ready");
     alerts.come(&[("OAuthClientReconcileErrors", "client")], || {
         w.bed.kubectl(&["delete", "clusterrolebinding", "oauthclient-operator-tenants"]);
         w.client("late", &json!({}));

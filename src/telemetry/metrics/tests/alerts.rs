@@ -79,7 +79,7 @@ fn the_list_of_alerts_is_what_the_rules_say() {
     for rule in rules() {
         let text = |value: &Value| value.as_str().unwrap_or("at once").to_owned();
         let name = text(&rule["alert"]);
-        let what = text(&rule["annotations"]["summary"]).replace("{{ $labels.", "the ").replace(" }}", "");
+        let what = text(&rule["annotations"]["summary"]).replace("{{ $labels.", "*").replace(" }}", "*");
         let (severity, after) = (text(&rule["labels"]["severity"]), text(&rule["for"]));
         writeln!(table, "| [{name}](runbooks/{name}.md) | {severity} | {after} | {what} |").unwrap();
     }
