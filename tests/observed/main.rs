@@ -7,10 +7,7 @@ mod prometheus;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../stories/sweeping.rs"]
-<<<<<<< HEAD
-=======
 #[allow(dead_code, reason = "stories of the sweep use the rest")]
->>>>>>> watch
 mod sweeping;
 mod trouble;
 
@@ -70,7 +67,7 @@ fn what_prometheus_sees() {
     }
 
     let operator = trouble::nobody_leads(&bed, operator, &alerts, &prometheus);
-    trouble::rights_are_missing(&calm, &alerts);
+    trouble::a_right_is_missing(&calm, &alerts);
     operator.finish();
 
     for rule in prometheus.rules() {

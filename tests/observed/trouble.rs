@@ -129,11 +129,8 @@ pub fn time_passes(clock: &str, alerts: &Alerts) {
 
 /// The operator stops; the next one watches some namespaces only, and a kind that is not there.
 pub fn nobody_leads(bed: &Bed, operator: Running, alerts: &Alerts, prometheus: &Prometheus) -> Running {
-    if alerts.rules.contains_key("OAuthClientNoLeader") {
-        alerts.come(&[("OAuthClientNoLeader", "")], || operator.finish());
-    } else {
-        operator.finish();
-    }
+    let nobody = [("OAuthClientNoLeader", "")];
+    alerts.come(&nobody, || operator.finish());
     let mut next = None;
     alerts.come(&[("OAuthClientUnwatched", ""), ("OAuthClientWatchDown", "nothings")], || {
         let settings = [("OPERATOR_WATCH_NAMESPACES", "calm"), ("OPERATOR_WORKLOAD_KINDS", "none.example/v1/Nothing")];
@@ -141,18 +138,15 @@ pub fn nobody_leads(bed: &Bed, operator: Running, alerts: &Alerts, prometheus: &
         prometheus.scrape(&[operator.address()]);
         next = Some(operator);
     });
-    if alerts.rules.contains_key("OAuthClientNoLeader") {
-        alerts.go(&[("OAuthClientNoLeader", "")]);
-    }
+    alerts.go(&nobody);
     next.expect("the operator")
 }
 
-/// What the operator may do in namespaces is taken away.
-pub fn rights_are_missing(w: &World, alerts: &Alerts) {
-    w.client("served", &json!({}));
-    w.wait("oauthclient/served", "condition=Ready");
+/// The right to write Secrets is taken away.
+pub fn a_right_is_missing(w: &World, alerts: &Alerts) {
     alerts.come(&[("OAuthClientReconcileErrors", "client")], || {
-        w.bed.kubectl(&["delete", "clusterrolebinding", "oauthclient-operator-tenants"]);
+        let reads = json!([{"op": "replace", "path": "/rules/0/verbs", "value": ["get", "list", "watch"]}]).to_string();
+        w.bed.kubectl(&["patch", "clusterrole/oauthclient-operator-tenants", "--type=json", "-p", &reads]);
         w.client("late", &json!({}));
     });
 }
