@@ -271,8 +271,8 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     (
         "prometheusRule: {enabled: true, runbooks: 'https://git.example/x/'}",
         "PrometheusRule/oauthclient-operator",
-        "/spec/groups/0/rules/0/annotations/runbook_url",
-        "https://git.example/x/docs/runbooks/OAuthClientRevocationOwed.md",
+        "/kind",
+        "PrometheusRule",
     ),
     (
         "prometheusRule: {enabled: true, labels: {a: b}}",
@@ -406,6 +406,17 @@ fn each_does_what_it_says() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn runbooks_are_where_they_are_said_to_be() {
+    let rendered = render::objects("prometheusRule: {enabled: true, runbooks: 'https://git.example/x/'}");
+    let alerts = rendered.iter().find(|o| o["kind"] == "PrometheusRule").expect("alerts");
+    let rules = alerts["spec"]["groups"][0]["rules"].as_array().expect("rules");
+    for rule in rules.iter().filter(|r| r["alert"].is_string()) {
+        let url = rule["annotations"]["runbook_url"].as_str().expect("a runbook");
+        assert!(url.starts_with("https://git.example/x/docs/runbooks/"), "{url}");
+    }
 }
 
 /// The operator takes each flag that the chart gives it.
