@@ -7,8 +7,8 @@ use crate::support::World;
 /// Told with dry runs: nothing is decided.
 pub fn roles_are_what_they_are_for(w: &World) {
     for role in ["oauthclient-approver", "oauthclient-platform", "oauthclient-auditor"] {
-        let role_and_user = [&format!("--clusterrole={role}"), &format!("--user={role}")].map(String::as_str);
-        w.bed.kubectl(&[&["create", "clusterrolebinding", role], &role_and_user[..]].concat());
+        let (bound, user) = (format!("--clusterrole={role}"), format!("--user={role}"));
+        w.bed.kubectl(&["create", "clusterrolebinding", role, &bound, &user]);
     }
     let try_as = |role: &str, object: &Value| {
         let args = ["-n", &w.namespace, "create", "--dry-run=server", "-f", "-", "--as", role];
