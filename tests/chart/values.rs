@@ -359,7 +359,7 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
         "v",
     ),
     (
-        "extraVolumeMounts: [{name: v, mountPath: /v}]",
+        "extraVolumes: [{name: v, emptyDir: {}}]\nextraVolumeMounts: [{name: v, mountPath: /v}]",
         "Deployment/oauthclient-operator",
         "/spec/template/spec/containers/0/volumeMounts/0/name",
         "v",
