@@ -1,6 +1,7 @@
 # The project's commands; `make help` lists them.
 .PHONY: help demo image test bench soak lint generate check-generated deny
 TESTBED := tests/testbed/testbed
+CHART := charts/oauthclient-operator
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -40,8 +41,9 @@ deny: target/tools/bin/cargo-deny ## licences, bans and sources of all dependenc
 target/tools/bin/cargo-deny:
 	cargo install --quiet --locked --root target/tools --version 0.20.2 cargo-deny
 
-generate: ## writes crds/ from the Rust types
-	cargo run --quiet --bin crdgen crds
+generate: ## writes crds/ from the Rust types, for the chart too, and deploy/ from the chart
+	cargo run --quiet --bin crdgen crds $(CHART)/files/crds
+	charts/render
 
 check-generated: generate ## fails when a generated file is not the committed one
-	git diff --exit-code -- crds
+	git diff --exit-code -- crds deploy $(CHART)/files/crds

@@ -27,8 +27,10 @@ use tracing_subscriber::EnvFilter;
 /// Each flag can be given in the environment too. The cluster is the one that the process runs in, or that KUBECONFIG
 /// names.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, disable_help_subcommand = true, args_conflicts_with_subcommands = true)]
 struct Flags {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// The operator's own namespace: the ledger, management Secrets and the servers' credentials.
     #[arg(long, env = "OPERATOR_NAMESPACE", value_name = "NAME", default_value = "oauthclient-system")]
     namespace: String,
@@ -69,6 +71,15 @@ struct Flags {
     log: String,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Asks an operator whether it is ready, and is no operator itself.
+    Check {
+        /// Such as http://oauthclient-operator.oauthclient-system.svc:8080/readyz.
+        url: String,
+    },
+}
+
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum LogFormat {
     /// For people.
@@ -79,7 +90,12 @@ enum LogFormat {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Flags::parse()).await {
+    let mut flags = Flags::parse();
+    let done = match flags.command.take() {
+        Some(Command::Check { url }) => telemetry::check(&url).map(|answer| println!("{answer}")),
+        None => run(flags).await,
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             // Not by the log, which may not be set up yet.

@@ -1,5 +1,5 @@
-//! What the documentation shows works: every YAML block and example is put before an API server, every kubectl line
-//! is run, every other command is one that the test suite runs.
+//! What the documentation shows works: every YAML block and example is put before an API server, every line of kubectl
+//! and helm is run, every other command is one that the test suite runs.
 
 #[path = "support/mod.rs"]
 mod support;
@@ -61,16 +61,24 @@ fn commands(block: &Block) -> impl Iterator<Item = &str> {
     block.text.lines().filter_map(|l| l.strip_prefix("$ ")).map(|l| l.split(" #").next().unwrap_or(l).trim())
 }
 
+/// Whether a command is run against a bed.
+fn for_a_cluster(command: &str) -> bool {
+    command.starts_with("kubectl ") || command.starts_with("helm ")
+}
+
 #[test]
 fn make_knows_what_is_shown_and_the_tests_run_it() {
     let makefile = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Makefile")).expect("the Makefile");
     let recipe = makefile.split("\ntest:").nth(1).and_then(|r| r.split("\n\n").next()).expect("the target test");
     let mut seen = 0;
     for block in blocks().iter().filter(|b| b.language == "console") {
-        for command in commands(block).filter(|c| !c.starts_with("kubectl ")) {
+        for command in commands(block).filter(|c| !for_a_cluster(c)) {
             seen += 1;
             let target = command.strip_prefix("make ").unwrap_or_else(|| {
-                panic!("{}: {command}: only make and kubectl are shown, since they are what is tested", block.place)
+                panic!(
+                    "{}: {command}: only make, kubectl and helm are shown, since they are what is tested",
+                    block.place
+                )
             });
             let run =
                 target == "test" || recipe.contains(&format!("$(MAKE) {target}")) || recipe.contains("tests/demo");
@@ -105,7 +113,7 @@ fn what_is_shown_works() {
     bed.kubectl(&wait.split(' ').collect::<Vec<_>>());
     let mut run = 0;
     for block in blocks.iter().filter(|b| b.language == "console") {
-        for command in commands(block).filter(|c| c.starts_with("kubectl ")) {
+        for command in commands(block).filter(|c| for_a_cluster(c)) {
             run += 1;
             let done = bed.shell(command);
             // A bed has no kubelet. That one was about to be asked shows that there is such a pod, and no fault in the line.

@@ -1,4 +1,4 @@
-//! Writes the custom resource definitions as YAML, one file a kind, into the folder named by the first argument.
+//! Writes the custom resource definitions as YAML, one file a kind, into each of the folders that are named.
 
 use std::{fs, path::Path};
 
@@ -7,15 +7,15 @@ use kube::CustomResourceExt;
 use oauthclient_operator::api::{AuthorizationServer, ClientApproval, ClientPolicy, ClientRegistration, OAuthClient};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let folder = std::env::args().nth(1).unwrap_or_else(|| "crds".into());
-    for crd in [
+    let crds = [
         OAuthClient::crd(),
         AuthorizationServer::crd(),
         ClientPolicy::crd(),
         ClientApproval::crd(),
         ClientRegistration::crd(),
-    ] {
-        write(Path::new(&folder), &crd)?;
+    ];
+    for folder in std::env::args().skip(1) {
+        crds.iter().try_for_each(|crd| write(Path::new(&folder), crd))?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use kube::api::{Api, ObjectMeta};
 use kube::{Client, Error};
 
 use super::look::{Look, is_conflict, look};
+use super::management_secret::ROLE_LABEL;
 use super::writer;
 
 const NAME: &str = "oauthclient-operator-installation";
@@ -19,7 +20,12 @@ pub async fn id(client: &Client, namespace: &str) -> Result<String, Error> {
     }
     let id = crate::domain::names::hex(&rand::random::<[u8; 8]>());
     let made = ConfigMap {
-        metadata: ObjectMeta { name: Some(NAME.into()), ..ObjectMeta::default() },
+        metadata: ObjectMeta {
+            name: Some(NAME.into()),
+            // deploy/guard.yaml keeps what has this label while clients live.
+            labels: Some([(ROLE_LABEL.to_owned(), "installation".to_owned())].into()),
+            ..ObjectMeta::default()
+        },
         data: Some([("id".to_owned(), id.clone())].into()),
         ..ConfigMap::default()
     };

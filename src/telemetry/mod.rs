@@ -6,11 +6,13 @@
 
 pub mod audit;
 mod census;
+mod check;
 mod listen;
 mod metrics;
 mod watches;
 
 pub use census::Census;
+pub use check::check;
 pub use listen::{Observed, routes};
 pub use metrics::{Metrics, Outcome, ServerRequests, Swept};
 pub use watches::{Watch, Watches};

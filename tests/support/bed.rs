@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use serde_json::json;
+
 use super::provider::TOKEN;
 use super::proxy::Proxy;
 use super::root;
@@ -18,12 +20,30 @@ pub struct Bed {
 }
 
 impl Bed {
-    /// Starts a cluster of its own.
+    /// Starts a cluster of its own, with the chart as it is installed by default.
     pub fn up(name: &str) -> Self {
-        let mut bed = Self::start(name, &[("TESTBED_USE_KUBECONFIG", "0")]);
-        bed.kubectl(&["apply", "-f", &root().join("crds").to_string_lossy()]);
-        bed.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=120s"]);
-        bed.kubectl(&["apply", "-f", &root().join("deploy").to_string_lossy()]);
+        let mut bed = Self::bare(name);
+        bed.install(&root().join("charts/oauthclient-operator").to_string_lossy(), &[]);
+        bed.furnish();
+        bed
+    }
+
+    /// Installs a chart, or a package of it, as docs/install.md says.
+    pub fn install(&self, chart: &str, flags: &[&str]) {
+        let namespace = json!({
+            "apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": "oauthclient-system", "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+        });
+        self.kubectl_with(&["apply", "-f", "-"], Some(&namespace.to_string())).expect("a namespace");
+        let install = ["install", "oauthclient-operator", chart, "-n", "oauthclient-system"];
+        self.helm(&[&install, flags].concat()).unwrap_or_else(|e| panic!("helm install: {e}"));
+        self.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=120s"]);
+    }
+
+    /// What the tests need besides the chart: a policy that allows everything, the credential for the server, and somebody who
+    /// reads everything.
+    pub fn furnish(&mut self) {
+        let bed = self;
         // For some seconds after the CRDs came up the API server takes none, where a policy is about them.
         let everything = root().join("tests/support/everything.yaml");
         let apply = ["apply", "-f", &everything.to_string_lossy()];
@@ -41,7 +61,6 @@ impl Bed {
         let done = Command::new(testbed).args(["restart", "kube-controller-manager", "--dir"]).arg(&bed.dir).status();
         assert!(done.is_ok_and(|s| s.success()));
         bed.until_clients_are_taken();
-        bed
     }
 
     /// Starts a cluster that knows nothing of the operator.
@@ -105,6 +124,22 @@ impl Bed {
     /// Runs kubectl as the administrator; its output, or what it said.
     pub fn try_kubectl(&self, args: &[&str]) -> Result<String, String> {
         self.kubectl_with(args, None)
+    }
+
+    /// Runs helm as the administrator; its output, or what it said.
+    pub fn helm(&self, args: &[&str]) -> Result<String, String> {
+        let out = Command::new(self.get("HELM"))
+            .args(args)
+            .current_dir(root())
+            .env("KUBECONFIG", self.get("KUBECONFIG"))
+            // Repositories and plugins of whoever runs the tests are none of theirs.
+            .env("HELM_DATA_HOME", self.dir.join("helm"))
+            .env("HELM_CONFIG_HOME", self.dir.join("helm"))
+            .env("HELM_CACHE_HOME", self.dir.join("helm"))
+            .output()
+            .expect("run helm");
+        let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+        if out.status.success() { Ok(text(&out.stdout)) } else { Err(text(&out.stderr)) }
     }
 
     /// Runs kubectl as the administrator with something on its standard input.

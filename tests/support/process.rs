@@ -40,8 +40,8 @@ impl Bed {
 
     /// Runs a line of shell as a reader of the documentation would, in the project's folder.
     pub fn shell(&self, line: &str) -> Result<String, String> {
-        let kubectl = std::path::Path::new(self.get("KUBECTL")).parent().expect("a folder").to_owned();
-        let path = format!("{}:{}", kubectl.display(), std::env::var("PATH").unwrap_or_default());
+        let folder = |tool| std::path::Path::new(self.get(tool)).parent().expect("a folder").display().to_string();
+        let path = [folder("KUBECTL"), folder("HELM"), std::env::var("PATH").unwrap_or_default()].join(":");
         let out = Command::new("bash")
             .args(["-euo", "pipefail", "-c", line])
             .current_dir(super::root())

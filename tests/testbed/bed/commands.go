@@ -154,7 +154,7 @@ func startOwnCluster(ctx context.Context, dir string, bin parts, ca *authority, 
 	}
 	return []variable{
 		{"KUBECONFIG", filepath.Join(dir, "kubeconfig")},
-		{"KUBECTL", bin.kubectl},
+		{"KUBECTL", bin.kubectl}, {"HELM", bin.helm},
 		{"TESTBED_KUBE_APISERVER", c.apiserver},
 		{"TESTBED_AUDIT_LOG", auditLog(dir)},
 	}, nil
@@ -167,7 +167,8 @@ func useGivenCluster(ctx context.Context, dir string, bin parts, kubeconfig stri
 	}
 	say("using the cluster %s of KUBECONFIG=%s", apiserver, kubeconfig)
 	return []variable{
-		{"KUBECONFIG", kubeconfig}, {"KUBECTL", bin.kubectl}, {"TESTBED_KUBE_APISERVER", apiserver},
+		{"KUBECONFIG", kubeconfig}, {"KUBECTL", bin.kubectl}, {"HELM", bin.helm},
+		{"TESTBED_KUBE_APISERVER", apiserver},
 	}, startAlone(ctx, dir, beside)
 }
 
