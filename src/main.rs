@@ -17,7 +17,7 @@ use oauthclient_operator::kubernetes::{
     clock::Clock, gate::Gate, installation, scope::Scope, stamps::Stamps, workloads::Kinds,
 };
 use oauthclient_operator::permit::Permit;
-use oauthclient_operator::telemetry::{self, Metrics, Watches};
+use oauthclient_operator::telemetry::{self, Metrics, Watches, audit::Audit};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
@@ -58,7 +58,11 @@ struct Flags {
     /// terminationGracePeriodSeconds (30 by default).
     #[arg(long, env = "OPERATOR_STOP_WITHIN", value_name = "SECONDS", default_value_t = 25)]
     stop_within: u16,
-    /// How logs are written, to stderr. Lines of target `audit` are one for each registration, change and revocation.
+    /// Where the audit trail goes: one JSON object a line for every decision and effect, at the end of this file, or to
+    /// stdout for `-`.
+    #[arg(long, env = "OPERATOR_AUDIT_LOG", value_name = "FILE", default_value = "-")]
+    audit_log: std::path::PathBuf,
+    /// How logs are written, to stderr.
     #[arg(long, env = "OPERATOR_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Json)]
     log_format: LogFormat,
     /// What is logged: a level (error, warn, info, debug, trace), or levels by target, such as
@@ -105,6 +109,12 @@ async fn run(flags: Flags) -> Result<(), String> {
     start_log(&flags)?;
     let scope = Scope::new(&flags.watch_namespaces).map_err(|e| format!("--watch-namespaces: {e}"))?;
     let kinds = Kinds::new(&flags.workload_kinds).map_err(|e| format!("--workload-kind: {e}"))?;
+    let audit = Audit::open(&flags.audit_log).map_err(|e| {
+        format!(
+            "--audit-log {}: {e}; name a file that the operator may write to, or - for stdout",
+            flags.audit_log.display()
+        )
+    })?;
     let listener = TcpListener::bind(flags.listen)
         .await
         .map_err(|e| format!("--listen {}: {e}; choose an address of this host and a free port", flags.listen))?;
@@ -162,6 +172,7 @@ async fn run(flags: Flags) -> Result<(), String> {
         keeping: Arc::default(),
         looked: authorization_server::Looked::default(),
         scope,
+        audit,
         metrics,
         watches,
         stop: told,
@@ -218,9 +229,7 @@ async fn work(
 }
 
 fn start_log(flags: &Flags) -> Result<(), String> {
-    // A quieter level leaves the audit lines in; audit=off takes them out.
-    let levels = if flags.log.contains("audit=") { flags.log.clone() } else { format!("{},audit=info", flags.log) };
-    let filter = EnvFilter::try_new(levels)
+    let filter = EnvFilter::try_new(&flags.log)
         .map_err(|e| format!("--log {:?}: {e}; give a level such as info, or target=level pairs", flags.log))?;
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match flags.log_format {

@@ -167,7 +167,7 @@ async fn pass(namespace: &str, name: &str, ctx: &Context) -> Result<Action, Erro
             changed.status = Some(status);
             write_status(&api, name, &changed).await?;
             for told in told {
-                ctx.tell(&changed, told.warning, &told.reason, &told.note).await;
+                ctx.decided(&changed, &told).await;
             }
         }
         if step == Step::Wait {

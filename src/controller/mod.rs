@@ -26,6 +26,7 @@ use kube::runtime::controller::Action;
 use kube::{Client, Resource};
 
 use crate::api::{AuthorizationServer, ClientRegistration, OAuthClient};
+use crate::domain::transition::Told;
 use crate::kubernetes::clock::Clock;
 use crate::kubernetes::events;
 use crate::kubernetes::scope::Scope;
@@ -33,6 +34,7 @@ use crate::kubernetes::stamps::Stamps;
 use crate::kubernetes::workloads::Kinds;
 use crate::kubernetes::writer;
 use crate::permit::Permit;
+use crate::telemetry::audit::{Action as Audited, Audit, Record};
 use crate::telemetry::{Metrics, Outcome, Watches};
 use servers::Servers;
 
@@ -68,6 +70,8 @@ pub struct Context {
     pub looked: authorization_server::Looked,
     /// The namespaces that are watched.
     pub scope: Scope,
+    /// Where decisions and effects are told.
+    pub audit: Audit,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// What is watched, for readiness.
@@ -152,6 +156,13 @@ impl Context {
     /// terminating namespace takes none).
     async fn tell(&self, about: &OAuthClient, warning: bool, reason: &str, note: &str) {
         self.write_event(&about.object_ref(&()), warning, reason, note).await;
+    }
+
+    /// Tells of a transition: in the audit trail, and by an event.
+    async fn decided(&self, about: &OAuthClient, told: &Told) {
+        let record = Record::of_client(Audited::Decided, about).because(&told.reason, &told.note);
+        self.audit.write(&record, self.clock.now());
+        self.tell(about, told.warning, &told.reason, &told.note).await;
     }
 
     /// As [`Context::tell`], about an AuthorizationServer.

@@ -4,6 +4,7 @@
 //! Labels are bounded: names of AuthorizationServers, which administrators give, and words of our own. Never a
 //! client's id or name, a namespace, or anything else that a tenant writes.
 
+pub mod audit;
 mod census;
 mod check;
 mod listen;

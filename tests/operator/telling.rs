@@ -1,6 +1,6 @@
 //! What the operator tells: metrics, readiness, audit lines, events.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Bed, World};
 
@@ -74,18 +74,35 @@ pub fn one_audit_line_and_one_event_each(bed: &Bed) {
     w.wait_gone("oauthclient/d");
     assert_eq!(w.events("d"), ["Ready", "RevocationFailing", "Revoked"], "however often it was tried");
     operator.ask_to_stop();
-    let lines = operator.lines();
-    let audit = |client: &str| -> Vec<String> {
-        let mine = lines.iter().filter(|l| l["target"] == "audit" && l["fields"]["client"] == client);
-        mine.filter(|l| l["fields"]["namespace"] == "audited")
-            .map(|l| l["fields"]["action"].as_str().unwrap_or_default().to_owned())
-            .collect()
-    };
-    assert_eq!(audit("c"), ["registered", "changed", "revoked"]);
-    assert_eq!(audit("d"), ["registered", "revoked"]);
-    let revoked = lines.iter().rfind(|l| l["target"] == "audit").expect("an audit line");
-    for field in ["owner", "server", "entry", "client_id", "reason", "evidence"] {
-        assert!(revoked["fields"][field].as_str().is_some_and(|s| !s.is_empty()), "{field}: {revoked}");
-    }
     assert_eq!(operator.ended().code(), Some(0));
+    trail(bed);
+}
+
+/// The audit trail of both clients: every decision and every effect, each a line, all of them about somebody.
+fn trail(bed: &Bed) {
+    let text = std::fs::read_to_string(bed.audit_trail()).expect("the audit trail");
+    let lines: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+    assert!(lines.iter().all(|l| l["schema"] == "oauthclient.dev/audit/v1" && l["time"].is_string()), "{text}");
+    let of = |client: &'static str| lines.iter().filter(move |l| l["namespace"] == "audited" && l["client"] == client);
+    let effects = |client| -> Vec<&str> {
+        let all = of(client).filter_map(|l| l["action"].as_str());
+        all.filter(|a| !matches!(*a, "decided" | "secret-published" | "secret-deleted")).collect()
+    };
+    let decisions = |client| -> Vec<&str> {
+        of(client).filter(|l| l["action"] == "decided").filter_map(|l| l["reason"].as_str()).collect()
+    };
+    assert_eq!(effects("c"), ["allowed", "registered", "changed", "ended", "revoked"]);
+    assert_eq!(decisions("c"), ["Ready", "Revoked"]);
+    assert_eq!(effects("d"), ["allowed", "registered", "ended", "revoked"]);
+    assert_eq!(decisions("d"), ["Ready", "RevocationFailing", "Revoked"]);
+    assert!(of("c").any(|l| l["action"] == "secret-published") && of("c").any(|l| l["action"] == "secret-deleted"));
+    for line in of("c").chain(of("d")) {
+        for member in ["team", "owner", "requestedBy", "clientUid", "server"] {
+            assert!(line[member].as_str().is_some_and(|s| !s.is_empty()), "{member}: {line}");
+        }
+    }
+    let revoked = of("d").find(|l| l["action"] == "revoked").expect("it was revoked");
+    for (member, value) in [("evidence", "Proven"), ("reason", "ClientDeleted"), ("policy", "everything")] {
+        assert_eq!(revoked[member], value, "{revoked}");
+    }
 }

@@ -96,12 +96,13 @@ impl Bed {
     }
 
     /// Everything that people and programs other than Secrets' readers see: all objects of all other kinds, the
-    /// operator's log and the API server's audit log.
+    /// operator's log and audit trail, and the API server's audit log.
     fn everything_public(&self) -> String {
         let kinds = self.kubectl(&["api-resources", "--verbs=list", "-o", "name"]);
         let kinds: Vec<&str> = kinds.lines().filter(|k| *k != "secrets").collect();
         assert!(kinds.len() > 30, "{kinds:?}");
         let mut all = std::fs::read_to_string(self.dir().join("operator.log")).expect("the operator's log");
+        all += &std::fs::read_to_string(self.audit_trail()).expect("the operator's audit trail");
         all += &std::fs::read_to_string(self.get("TESTBED_AUDIT_LOG")).expect("the audit log");
         all + &self.kubectl(&["get", &kinds.join(","), "-A", "-o", "yaml"])
     }

@@ -76,7 +76,7 @@ impl Bed {
         let path = self.dir().join(format!("{account}.kubeconfig"));
         std::fs::write(&path, config.to_string()).expect("write a kubeconfig");
         let log = self.operator_log(installation);
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("open the operator's log");
+        let file = self.append(&log);
         let from = file.metadata().map_or(0, |m| usize::try_from(m.len()).expect("a length"));
         let child = Command::new(env!("CARGO_BIN_EXE_oauthclient-operator"))
             .args(["--listen", "127.0.0.1:0", "--namespace", namespace])
@@ -84,6 +84,7 @@ impl Bed {
             .env("OPERATOR_LOG", "info,oauthclient_operator=debug")
             .env("KUBECONFIG", path)
             .envs(env.iter().copied())
+            .stdout(self.append(&self.audit_trail()))
             .stderr(file)
             .spawn()
             .expect("start the operator");
@@ -104,6 +105,16 @@ impl Bed {
             "-p",
             nobody,
         ]);
+    }
+
+    fn append(&self, path: &std::path::Path) -> std::fs::File {
+        let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        opened.unwrap_or_else(|e| panic!("open {} in {}: {e}", path.display(), self.dir().display()))
+    }
+
+    /// Where operators write their audit trail.
+    pub fn audit_trail(&self) -> PathBuf {
+        self.dir().join("operator-audit.jsonl")
     }
 
     /// Where an installation's operators log.

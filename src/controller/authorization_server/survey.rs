@@ -14,6 +14,7 @@ use crate::authorization_server::{Backend, Listed, Management};
 use crate::controller::Context;
 use crate::domain::survey::{Before, Findings, Ledger, Seen, listed as names, weigh};
 use crate::telemetry::Swept;
+use crate::telemetry::audit::{Action, Record};
 
 /// How long one pass revokes; what is left is for the next one, at once.
 const REVOKING: Duration = Duration::from_secs(20);
@@ -102,16 +103,22 @@ impl Work<'_> {
                 self.unfinished = true;
                 break;
             }
-            let (entry, reason) = (entry.as_deref().unwrap_or_default(), why.as_str());
+            let (entry, reason) = (entry.as_deref(), why.as_str());
             let management = Management { client_id: client_id.clone(), registration: None };
             match self.backend.delete(&management, &self.ctx.installation).await {
                 Ok(_) => {
-                    tracing::warn!(target: "audit", action = "orphan-revoked", server, client_id, entry, why = reason);
+                    let record = Record::of_orphan(Action::OrphanRevoked, &server, client_id, entry);
+                    self.ctx
+                        .audit
+                        .write(&record.because(reason, "no live ledger entry claims it"), self.ctx.clock.now());
+                    tracing::warn!(server, client_id, entry, why = reason, "the sweep revoked a client");
                     self.ctx.metrics.swept(&server, why);
                     gone.push(client_id.clone());
                 }
                 Err(error) => {
-                    tracing::warn!(target: "audit", action = "orphan-not-revoked", server, client_id, entry, why = reason, %error);
+                    let record = Record::of_orphan(Action::OrphanNotRevoked, &server, client_id, entry);
+                    self.ctx.audit.write(&record.because(reason, error.to_string()), self.ctx.clock.now());
+                    tracing::warn!(server, client_id, entry, why = reason, %error, "the sweep could not revoke a client");
                 }
             }
         }

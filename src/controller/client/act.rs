@@ -18,6 +18,7 @@ use crate::domain::{merge_patch, names, request, transition};
 use crate::kubernetes::look::is_conflict;
 use crate::kubernetes::tenant_secret;
 use crate::kubernetes::writer;
+use crate::telemetry::audit::{Action, Record};
 
 /// Does one step; true when nothing more is to be done before something changes.
 pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> {
@@ -33,10 +34,13 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
         }
         Step::RemoveFinalizer { debt } => {
             if let Some(debt) = debt {
-                tracing::warn!(target: "audit", action = "deletion-not-held", namespace, client = name, debt);
+                audit(
+                    ctx,
+                    &Record::of_client(Action::DeletionNotHeld, client).because("RevocationPending", debt.as_str()),
+                );
                 ctx.tell(client, true, "RevocationPending", &debt).await;
             } else if let Some(told) = transition::on_leaving(&view.observed) {
-                ctx.tell(client, told.warning, &told.reason, &told.note).await;
+                ctx.decided(client, &told).await;
             }
             let left: Vec<_> =
                 client.finalizers().iter().map(String::as_str).filter(|f| *f != CLIENT_FINALIZER).collect();
@@ -63,7 +67,10 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
             }
             faults::point("before-entry");
             match ctx.ledger().create(&writer::post(), &entry).await {
-                Ok(_) => {}
+                Ok(made) => {
+                    let record = Record::of_entry(Action::Allowed, &made.name_any(), &made.spec, &made.state());
+                    audit(ctx, &record.asked_by(Some(client)));
+                }
                 // Made before, by a pass that a cache or a crash made us forget: it is the same entry.
                 Err(error) if is_conflict(&error) => {}
                 Err(error) => return Err(doing("write a ledger entry")(error)),
@@ -96,15 +103,16 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
             Ok(true)
         }
         Step::ClearRotation { refused } => clear_rotation(ctx, &clients, client, refused).await.map(|()| false),
-        Step::PublishSecret { .. } => {
-            publish(&secrets, view).await?;
-            if let Some(what) = put_back(view) {
-                ctx.tell(client, true, "SecretPutBack", &what).await;
-            }
+        Step::PublishSecret { entry } => {
+            published(ctx, &secrets, view, &entry).await?;
             faults::point("after-publish");
             Ok(false)
         }
-        Step::DeleteSecret => delete_secret(&secrets, view).await.map(|()| false),
+        Step::DeleteSecret => {
+            delete_secret(&secrets, view).await?;
+            audit(ctx, &Record::of_client(Action::SecretDeleted, client));
+            Ok(false)
+        }
         Step::DeleteObject => {
             let this = Preconditions { uid: client.uid(), resource_version: None };
             let params = DeleteParams { preconditions: Some(this), ..DeleteParams::default() };
@@ -113,6 +121,10 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
         }
         Step::Wait => Ok(true),
     }
+}
+
+fn audit(ctx: &Context, record: &Record) {
+    ctx.audit.write(record, ctx.clock.now());
 }
 
 /// What an entry asks for, and what it runs on, as a merge patch of its spec.
@@ -159,6 +171,20 @@ async fn clear_rotation(
     let patch = json!({"metadata": {"annotations": {ROTATE_ANNOTATION: null}}});
     let done = clients.patch(&client.name_any(), &writer::patch(), &Patch::Merge(&patch)).await;
     done.map(|_| ()).map_err(doing("clear the request for a rotation"))
+}
+
+/// Has the Secret hold the credential of this entry, and tells of it.
+async fn published(ctx: &Context, secrets: &Api<Secret>, view: &View, entry: &str) -> Result<(), Error> {
+    let client = &view.observed.client;
+    publish(secrets, view).await?;
+    if let Some(e) = view.observed.entries.iter().find(|e| e.name_any() == entry) {
+        let record = Record::of_entry(Action::SecretPublished, entry, &e.spec, &e.state());
+        audit(ctx, &record.asked_by(Some(client)));
+    }
+    if let Some(what) = put_back(view) {
+        ctx.tell(client, true, "SecretPutBack", &what).await;
+    }
+    Ok(())
 }
 
 /// Creates the Secret, or brings ours in line; one that came to be meanwhile is a conflict and not overwritten.

@@ -6,6 +6,7 @@ use super::{probe, record, register, revoke, rotate, say, update};
 use crate::api::{End, Phase, Retry};
 use crate::controller::{Context, Error, faults};
 use crate::domain::registration::{Step, attempt, deletion_follows};
+use crate::telemetry::audit::Action;
 
 /// Does one step.
 pub async fn act(ctx: &Context, work: &mut Work, step: Step) -> Result<(), Error> {
@@ -60,15 +61,15 @@ pub async fn act(ctx: &Context, work: &mut Work, step: Step) -> Result<(), Error
                 s.revoked_at = Some(now);
                 s.tokens_expire_at = work.observed.spec.server.access_token_lifetime.delta().map(|d| now + d);
             }
+            let action = match phase {
+                Phase::Revoked => Action::Revoked,
+                Phase::Rejected => Action::Refused,
+                _ => Action::Cancelled,
+            };
             faults::point("before-final");
+            audit(ctx, work, action);
             record::status(ctx, work, now).await?;
             faults::point("after-final");
-            let action = match phase {
-                Phase::Revoked => "revoked",
-                Phase::Rejected => "refused",
-                _ => "cancelled",
-            };
-            audit(work, action);
             ctx.metrics.revoked(&work.entry, now);
         }
         Step::RecordUnsettled(until, found) => {
@@ -99,11 +100,11 @@ async fn registered(ctx: &Context, work: &mut Work) -> Result<(), Error> {
     let s = &mut work.observed.status;
     s.secret_expires_at = expires_at.or(s.secret_expires_at);
     faults::point("before-registered");
+    if first {
+        audit(ctx, work, Action::Registered);
+    }
     record::status(ctx, work, now).await?;
     faults::point("after-registered");
-    if first {
-        audit(work, "registered");
-    }
     Ok(())
 }
 
@@ -120,6 +121,7 @@ async fn ends(ctx: &Context, work: &mut Work, end: End) -> Result<(), Error> {
     if s.attempted_at.is_some() {
         s.deletion.get_or_insert_default().asked_at = asked;
         faults::point("before-end");
+        audit(ctx, work, Action::Ended);
         record::status(ctx, work, now).await?;
         work.observed.pass.intent_recorded = asked.is_some();
         faults::point("after-end");

@@ -13,6 +13,7 @@ use crate::controller::{Context, Error, doing, faults};
 use crate::domain::registration::attempt::{self, Follows, Outcome};
 use crate::domain::request::{self, Grant};
 use crate::kubernetes::management_secret::{self, Rotating, Stored};
+use crate::telemetry::audit::Action;
 
 pub(super) async fn make_key(alg: SigningAlg) -> Result<ClientKey, String> {
     let alg = match alg {
@@ -141,7 +142,7 @@ async fn rejected(ctx: &Context, work: &mut Work, status: u16, message: String) 
     work.observed.status.rejection = Some(Rejection { status, message });
     record::status(ctx, work, now).await?;
     if work.observed.status.phase == Phase::Rejected {
-        audit(work, "refused");
+        audit(ctx, work, Action::Refused);
     }
     Ok(())
 }

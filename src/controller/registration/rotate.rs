@@ -9,6 +9,7 @@ use crate::controller::{Context, Error, doing, faults};
 use crate::domain::evidence::{self, Verdict};
 use crate::domain::registration::{credential_accepted, gives_up, note_rotation};
 use crate::kubernetes::management_secret::Stored;
+use crate::telemetry::audit::Action;
 
 /// Makes the key to come, and stores it before the server hears of it.
 pub(super) async fn prepare(ctx: &Context, work: &mut Work) -> Result<(), Error> {
@@ -87,8 +88,8 @@ pub(super) async fn promote(ctx: &Context, work: &mut Work) -> Result<(), Error>
 pub(super) async fn rotated(ctx: &Context, work: &mut Work) -> Result<(), Error> {
     let now = ctx.clock.now();
     note_rotation(&mut work.observed, |status| status.rotated_at = Some(now));
+    audit(ctx, work, Action::KeyRotated);
     record::status(ctx, work, now).await?;
-    audit(work, "key-rotated");
     Ok(())
 }
 
@@ -131,8 +132,8 @@ pub(super) async fn drop_previous(ctx: &Context, work: &mut Work) -> Result<(), 
 pub(super) async fn retired(ctx: &Context, work: &mut Work) -> Result<(), Error> {
     let now = ctx.clock.now();
     note_rotation(&mut work.observed, |status| status.retired_at = Some(now));
+    audit(ctx, work, Action::KeyRetired);
     record::status(ctx, work, now).await?;
-    audit(work, "key-retired");
     Ok(())
 }
 

@@ -7,22 +7,14 @@ use super::record;
 use crate::api::{Drift, Phase, PossibleOrphan};
 use crate::controller::{Context, Error};
 use crate::domain::{backoff, names};
+use crate::telemetry::audit::{Action, Record};
 
-/// One audit line: who, what, where, why and how well known.
-pub(super) fn audit(work: &Work, action: &str) {
-    let (spec, s) = (&work.observed.spec, &work.observed.status);
-    tracing::info!(
-        target: "audit",
-        action,
-        namespace = spec.client_ref.namespace,
-        client = spec.client_ref.name,
-        owner = spec.owner.email,
-        server = spec.server.name,
-        entry = work.observed.name,
-        client_id = s.client_id.as_deref().unwrap_or_default(),
-        reason = s.end.as_ref().map(|e| e.reason.as_str()).unwrap_or_default(),
-        evidence = s.evidence.as_ref().map(|e| e.level.as_str()).unwrap_or_default(),
-    );
+/// Writes an audit record of an entry as it is to be on record. It is written first: a crash in between has it written
+/// once more, not never.
+pub(super) fn audit(ctx: &Context, work: &Work, action: Action) {
+    let o = &work.observed;
+    let record = Record::of_entry(action, &o.name, &o.spec, &o.status).asked_by(work.client.as_ref());
+    ctx.audit.write(&record, ctx.clock.now());
 }
 
 /// Puts a failure on record, with back-off.
@@ -48,8 +40,10 @@ pub(super) async fn orphan(ctx: &Context, work: &mut Work, message: String, unma
     s.phase = Phase::PossibleOrphan;
     s.possible_orphan = Some(PossibleOrphan { since: now, message: message.clone(), unmanageable });
     s.retry = None;
+    let o = &work.observed;
+    let record = Record::of_entry(Action::PossibleOrphan, &o.name, &o.spec, &o.status);
+    ctx.audit.write(&record.asked_by(work.client.as_ref()).because("PossibleOrphan", message.as_str()), now);
     record::status(ctx, work, now).await?;
-    audit(work, "possible-orphan");
     if let Some(client) = &work.client {
         ctx.tell(client, true, "PossibleOrphan", &message).await;
     }
@@ -58,7 +52,7 @@ pub(super) async fn orphan(ctx: &Context, work: &mut Work, message: String, unma
 
 /// Tells that a client which somebody had changed at the server is again what was asked for.
 pub(super) async fn corrected(ctx: &Context, work: &Work, was: &Drift) {
-    audit(work, "drift-corrected");
+    audit(ctx, work, Action::DriftCorrected);
     ctx.metrics.drift_corrected(&work.observed.spec.server.name);
     if let Some(client) = &work.client {
         let note = format!(

@@ -10,6 +10,7 @@ use crate::controller::{Context, Error, doing, faults};
 use crate::domain::registration::retires_previous;
 use crate::domain::request;
 use crate::kubernetes::management_secret::Stored;
+use crate::telemetry::audit::Action;
 
 /// Replaces the client's metadata (RFC 7592 section 2.2); whatever fails leaves it as it was.
 pub(super) async fn update(ctx: &Context, work: &mut Work) -> Result<(), Error> {
@@ -20,7 +21,7 @@ pub(super) async fn update(ctx: &Context, work: &mut Work) -> Result<(), Error> 
                 work.observed.pass.corrected = true;
                 return Ok(());
             }
-            audit(work, "changed");
+            audit(ctx, work, Action::Changed);
             if let Some(client) = &work.client {
                 ctx.tell(client, false, "Changed", "the client was changed at the authorization server").await;
             }
