@@ -22,6 +22,7 @@ use crate::render;
 #[case("retentionDays: -1", "retentionDays")]
 #[case("retentionDays: 70000", "retentionDays")]
 #[case("terminationGracePeriodSeconds: 5", "terminationGracePeriodSeconds")]
+#[case("auditLog: audit.log", "auditLog")]
 #[case("log: {format: xml}", "log.format")]
 #[case("log: {level: 'in fo'}", "log.level")]
 #[case("resources: {request: {cpu: 1}}", "request")]

@@ -100,6 +100,7 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
         "/rules/5",
         "{apiGroups: [x.example], resources: [runs], verbs: [get, list, watch]}",
     ),
+    ("auditLog: /audit/log.jsonl", "Deployment/oauthclient-operator", ARGS, "--audit-log=/audit/log.jsonl"),
     ("listenAddress: '[::]'", "Deployment/oauthclient-operator", ARGS, "--listen=[::]:8080"),
     ("leaseDurationSeconds: 30", "Deployment/oauthclient-operator", ARGS, "--lease-duration=30"),
     ("retentionDays: 400", "Deployment/oauthclient-operator", ARGS, "--retention-days=400"),
@@ -337,7 +338,7 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     (
         "extraArgs: [--namespace=other]",
         "Deployment/oauthclient-operator",
-        "/spec/template/spec/containers/0/args/6",
+        "/spec/template/spec/containers/0/args/7",
         "--namespace=other",
     ),
     (
@@ -399,7 +400,7 @@ fn each_does_what_it_says() {
             let found = found.and_then(|o| o.pointer(pointer)).cloned().unwrap_or_default();
             let held = found == expected
                 || found.as_array().is_some_and(|all| *pointer == ARGS && all.contains(&expected))
-                || found.as_str().is_some_and(|found| expected.to_string() == found);
+                || found.as_str() == Some(&expected.to_string());
             if !held {
                 wrong.push(format!("{values}: {object}{pointer}: {found}, not {expected}"));
             }

@@ -72,6 +72,7 @@ capabilities: {drop: [ALL]}
 - --retention-days={{ int64 .Values.retentionDays }}
 - --lease-duration={{ int64 .Values.leaseDurationSeconds }}
 - --stop-within={{ sub (int64 .Values.terminationGracePeriodSeconds) 5 }}
+- --audit-log={{ .Values.auditLog }}
 - --log={{ .Values.log.level }}
 - --log-format={{ .Values.log.format }}
 {{- with .Values.extraArgs }}
