@@ -19,7 +19,7 @@ use kube::{CustomResourceExt, ResourceExt};
 
 use super::stream::{self, Target};
 use super::watch::{self, Begun, Index, Key};
-use super::{Context, Error, again, at, measured, write_status};
+use super::{Context, Error, again, at, measured, unread, write_status};
 use crate::api::{
     AuthorizationServer, CLIENT_NAMESPACE_LABEL, ClientApproval, ClientPolicy, ClientRegistration, MANAGED_BY_LABEL,
     MANAGER, OAuthClient,
@@ -150,11 +150,9 @@ async fn pass(namespace: &str, name: &str, ctx: &Context) -> Result<Action, Erro
         let client = match look(&api, OAuthClient::crd_name(), name).await {
             Look::There(client) => client,
             Look::Gone => return Ok(Action::await_change()),
-            Look::Unknown(_) => return Ok(Action::requeue(Duration::from_secs(3))),
+            Look::Unknown(why) => return Err(unread("an OAuthClient")(why)),
         };
-        let Some(view) = observe::observe(ctx, client).await else {
-            return Ok(Action::requeue(Duration::from_secs(3)));
-        };
+        let view = observe::observe(ctx, client).await?;
         let now = ctx.clock.now();
         let Decision { step, status, requeue_at } = decide(&view.observed, now);
         tracing::debug!(namespace, name, ?step, "next step");

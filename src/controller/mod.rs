@@ -94,19 +94,31 @@ pub enum Error {
         /// What came back.
         source: Box<kube::Error>,
     },
+    /// What a decision rests on could not be read.
+    #[error("read {what}: {why}")]
+    Unread {
+        /// What.
+        what: &'static str,
+        /// What came back.
+        why: String,
+    },
 }
 
 impl Error {
     /// Whether an object was changed meanwhile.
     fn is_conflict(&self) -> bool {
-        let Self::Kubernetes { source, .. } = self;
-        crate::kubernetes::look::is_conflict(source)
+        matches!(self, Self::Kubernetes { source, .. } if crate::kubernetes::look::is_conflict(source))
     }
 }
 
 /// Says what was being done when the Kubernetes API refused.
 fn doing(what: &'static str) -> impl FnOnce(kube::Error) -> Error {
     move |source| Error::Kubernetes { doing: what, source: Box::new(source) }
+}
+
+/// Says what could not be read.
+fn unread(what: &'static str) -> impl FnOnce(String) -> Error {
+    move |why| Error::Unread { what, why }
 }
 
 impl Context {

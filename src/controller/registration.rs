@@ -26,7 +26,7 @@ use kube::{CustomResourceExt, ResourceExt};
 
 use super::stream::{self, Target};
 use super::watch::{self, Begun, Key};
-use super::{Context, Error, again, at, measured};
+use super::{Context, Error, again, at, measured, unread};
 use crate::api::{ClientRegistration, OAuthClient};
 use crate::authorization_server::limits::Priority;
 use crate::domain::client::entry_names;
@@ -90,10 +90,7 @@ async fn pass(name: &str, ctx: &Context) -> Result<Action, Error> {
     let entry = match look(&ctx.ledger(), ClientRegistration::crd_name(), name).await {
         Look::There(entry) => entry,
         Look::Gone => return Ok(Action::await_change()),
-        Look::Unknown(why) => {
-            tracing::debug!(name, why, "a ledger entry could not be read");
-            return Ok(Action::requeue(Duration::from_secs(3)));
-        }
+        Look::Unknown(why) => return Err(unread("a ledger entry")(why)),
     };
     let mut work = observe::observe(ctx, entry).await;
     if ctx.is_stopping() {

@@ -158,7 +158,7 @@ fn operator_is_asked(bed: &Bed, address: &str) {
     assert!(!lost.status.success() && String::from_utf8_lossy(&lost.stderr).contains("404"), "{lost:?}");
     // A pod of the bed's node runs nothing; that it comes to be shows that a namespace of the restricted profile takes it.
     let dry = [&HOME[..], &["test", RELEASE, "--timeout=1s"]].concat();
-    let said = bed.helm(&dry).map_or_else(|said| said, |said| said);
+    let said = bed.helm(&dry).unwrap_or_else(|said| said);
     assert!(!said.contains("forbidden"), "{said}");
     bed.kubectl(&[&HOME[..], &["delete", "pod", "oauthclient-operator-ready", "--ignore-not-found"]].concat());
 }

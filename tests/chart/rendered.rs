@@ -27,8 +27,8 @@ fn deploy_is_the_chart_with_its_defaults() {
         names.iter().flat_map(|name| render::parse(&file(&format!("deploy/{name}.yaml")))).collect();
     from_chart.sort_by_key(render::name);
     deployed.sort_by_key(render::name);
-    let named = |all: &[Value]| all.iter().map(render::name).collect::<Vec<_>>();
-    assert_eq!(named(&deployed), named(&from_chart));
+    let told = |all: &[Value]| all.iter().map(render::name).collect::<Vec<_>>();
+    assert_eq!(told(&deployed), told(&from_chart));
     for (deployed, from_chart) in deployed.iter().zip(&from_chart) {
         assert_eq!(deployed, from_chart, "run `make generate`");
     }

@@ -400,7 +400,7 @@ fn each_does_what_it_says() {
             let found = found.and_then(|o| o.pointer(pointer)).cloned().unwrap_or_default();
             let held = found == expected
                 || found.as_array().is_some_and(|all| *pointer == ARGS && all.contains(&expected))
-                || found.as_str().is_some_and(|found| expected.to_string() == found);
+                || found.as_str() == Some(&expected.to_string());
             if !held {
                 wrong.push(format!("{values}: {object}{pointer}: {found}, not {expected}"));
             }

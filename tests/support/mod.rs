@@ -38,6 +38,6 @@ pub fn time(value: &serde_json::Value) -> chrono::DateTime<chrono::Utc> {
     value.as_str().expect("a time").parse().expect("a time")
 }
 
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }

@@ -8,8 +8,8 @@ use kube::{CustomResourceExt, ResourceExt};
 
 use crate::api::{AuthorizationServer, ClientApproval, ClientPolicy, ClientRegistration, OAuthClient, Phase};
 use crate::authorization_server::keys::ClientKey;
-use crate::controller::Context;
 use crate::controller::registration::namespace;
+use crate::controller::{Context, Error, doing, unread};
 use crate::domain::client::{Observed, Published, asks_a_person, entry_names, has_news, known_attempts};
 use crate::domain::ends::NamespaceState;
 use crate::domain::policy::Others;
@@ -27,26 +27,29 @@ pub struct View {
     pub found: Option<Secret>,
 }
 
-/// Reads everything; `None` when something that a decision rests on could not be read.
-pub async fn observe(ctx: &Context, client: OAuthClient) -> Option<View> {
+/// Reads everything.
+///
+/// # Errors
+///
+/// Something that a decision rests on could not be read.
+pub async fn observe(ctx: &Context, client: OAuthClient) -> Result<View, Error> {
     let in_namespace = client.namespace().unwrap_or_default();
     let uid = client.uid().unwrap_or_default();
     let (state, labels) = namespace(ctx, &in_namespace).await;
     if state == NamespaceState::Unknown {
-        return None;
+        return Err(unread("the client's namespace")("no answer that says whether it is there".into()));
     }
     let servers: Api<AuthorizationServer> = Api::all(ctx.client.clone());
     let server_name = &client.spec.authorization_server_ref.name;
     let server = match look(&servers, AuthorizationServer::crd_name(), server_name).await {
         Look::There(server) => Some(server),
         Look::Gone => None,
-        Look::Unknown(_) => return None,
+        Look::Unknown(why) => return Err(unread("the AuthorizationServer")(why)),
     };
-    let Ok(policies) = Api::<ClientPolicy>::all(ctx.client.clone()).list(&ListParams::default()).await else {
-        return None;
-    };
+    let all = Api::<ClientPolicy>::all(ctx.client.clone());
+    let policies = all.list(&ListParams::default()).await.map_err(doing("list ClientPolicies"))?;
     let decisions = Api::<ClientApproval>::namespaced(ctx.client.clone(), &in_namespace);
-    let Ok(approvals) = decisions.list(&ListParams::default()).await else { return None };
+    let approvals = decisions.list(&ListParams::default()).await.map_err(doing("list ClientApprovals"))?;
     let others = if counts(&policies.items) { others(ctx, &client).await? } else { Others::default() };
     let known = known_attempts(&client);
     let mut entries: Vec<ClientRegistration> = Vec::new();
@@ -57,7 +60,7 @@ pub async fn observe(ctx: &Context, client: OAuthClient) -> Option<View> {
             // One that is gone may have a successor.
             Look::Gone if attempt <= known => {}
             Look::Gone => break,
-            Look::Unknown(_) => return None,
+            Look::Unknown(why) => return Err(unread("a ledger entry")(why)),
         }
     }
     let stamps = if asks_a_person(&policies.items) {
@@ -73,7 +76,7 @@ pub async fn observe(ctx: &Context, client: OAuthClient) -> Option<View> {
         Look::Gone => None,
         // Rights that were given in the namespace go before it does, and its Secrets go with it.
         Look::Unknown(_) if state == NamespaceState::Terminating => None,
-        Look::Unknown(_) => return None,
+        Look::Unknown(why) => return Err(unread("the client's Secret")(why)),
     };
     let wanted = wanted(ctx, &client, &entries).await;
     let secret = match (&found, &wanted) {
@@ -97,7 +100,7 @@ pub async fn observe(ctx: &Context, client: OAuthClient) -> Option<View> {
         others,
         clock_trusted: ctx.clock_trusted(),
     };
-    Some(View { observed, wanted, found })
+    Ok(View { observed, wanted, found })
 }
 
 /// The Secret of the newest entry that serves.
@@ -117,8 +120,8 @@ pub(super) fn counts(policies: &[ClientPolicy]) -> bool {
 }
 
 /// How many clients live besides this object's, by the ledger.
-async fn others(ctx: &Context, client: &OAuthClient) -> Option<Others> {
-    let all = ctx.ledger().list(&ListParams::default()).await.ok()?;
+async fn others(ctx: &Context, client: &OAuthClient) -> Result<Others, Error> {
+    let all = ctx.ledger().list(&ListParams::default()).await.map_err(doing("list the ledger"))?;
     let (uid, namespace) = (client.uid().unwrap_or_default(), client.namespace().unwrap_or_default());
     let (mut in_namespace, mut of_owner) = (HashSet::new(), HashSet::new());
     for entry in all.items.iter().filter(|e| e.is_live() && e.state().phase != Phase::PossibleOrphan) {
@@ -134,5 +137,5 @@ async fn others(ctx: &Context, client: &OAuthClient) -> Option<Others> {
         }
     }
     let count = |of: HashSet<String>| u32::try_from(of.len()).unwrap_or(u32::MAX);
-    Some(Others { in_namespace: count(in_namespace), of_owner: count(of_owner) })
+    Ok(Others { in_namespace: count(in_namespace), of_owner: count(of_owner) })
 }
