@@ -77,25 +77,28 @@ fn installation(bed: &Bed) -> String {
 struct State {
     secret: Value,
     entries: Vec<Value>,
-    registrations: u64,
+    clients: Vec<Value>,
     approvers: Vec<Value>,
 }
 
 impl State {
     fn of(w: &World) -> Self {
+        // From here on they are counted anew.
+        w.requests();
         let policy = |kind: &str| w.get(&format!("{kind}/oauthclient-approvers"));
         Self {
             secret: w.get("secret/c-oauth"),
             entries: w.entries("c"),
-            registrations: w.requests().get("POST /reg").copied().unwrap_or_default(),
+            clients: w.live(),
             approvers: vec![policy("validatingadmissionpolicy"), policy("validatingadmissionpolicybinding")],
         }
     }
 
     fn still(&self, w: &World, after: &str) {
+        assert_eq!(w.requests().get("POST /reg"), None, "{after}: registered again");
         let now = Self::of(w);
         assert_eq!(now.secret, self.secret, "{after}: the Secret");
-        assert_eq!(now.registrations, self.registrations, "{after}: registered again");
+        assert_eq!(now.clients, self.clients, "{after}: another client at the server");
         let of = |entries: &[Value]| {
             entries.iter().map(|e| (e["metadata"]["uid"].clone(), e["spec"].clone())).collect::<Vec<_>>()
         };
