@@ -87,6 +87,7 @@ async fn pass(server: &AuthorizationServer, ctx: &Context) -> Result<Action, Err
             let left: Vec<_> = server.finalizers().iter().filter(|f| *f != SERVER_FINALIZER).collect();
             let patch = json!({"metadata": {"finalizers": left, "resourceVersion": server.resource_version()}});
             api.patch(&name, &writer::patch(), &Patch::Merge(&patch)).await.map_err(doing("let a server go"))?;
+            ctx.metrics.server_gone(&name);
         }
         return Ok(Action::await_change());
     }

@@ -5,8 +5,12 @@
 
 use std::collections::HashMap;
 use std::fmt::Debug;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::{Stream, StreamExt};
+use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::DefaultBackoff;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
@@ -39,7 +43,7 @@ where
     let watch = ctx.watches.add(target.controller, target.resource, target.namespace, target.needed);
     let look_again = ctx.look_again.clone();
     let mut listed_before = false;
-    watcher(api, config).default_backoff().filter_map(move |event| {
+    patiently(watcher(api, config)).filter_map(move |event| {
         let kept = match event {
             Ok(event) => {
                 if matches!(event, watcher::Event::InitDone) {
@@ -63,6 +67,42 @@ where
             }
         };
         std::future::ready(kept)
+    })
+}
+
+/// How long is waited after a failure, longer each time.
+struct Patience(Arc<Mutex<DefaultBackoff>>);
+
+impl Patience {
+    fn lock(&self) -> MutexGuard<'_, DefaultBackoff> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Iterator for Patience {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.lock().next()
+    }
+}
+
+impl Backoff for Patience {
+    /// Called for an `Init` too, which comes before anything was asked for: one kind that may not be listed would be tried
+    /// every second for ever.
+    fn reset(&mut self) {}
+}
+
+/// Waits longer after each failure, until something came that only an answer can bring.
+fn patiently<K: Send>(
+    events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send,
+) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send {
+    let backoff = Arc::new(Mutex::default());
+    let patience = Patience(backoff.clone());
+    events.backoff(Patience(backoff)).inspect(move |event| {
+        if event.as_ref().is_ok_and(|event| !matches!(event, watcher::Event::Init)) {
+            patience.lock().reset();
+        }
     })
 }
 
@@ -138,6 +178,21 @@ mod tests {
             metadata: kube::api::ObjectMeta { name: Some(name.into()), ..Default::default() },
             ..Default::default()
         }
+    }
+
+    /// In seconds, until the last of these has come.
+    async fn takes(events: Vec<watcher::Result<watcher::Event<ConfigMap>>>) -> f64 {
+        let began = tokio::time::Instant::now();
+        patiently(futures::stream::iter(events)).count().await;
+        began.elapsed().as_secs_f64()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_not_be_listed_is_asked_for_less_and_less() {
+        let fails = || [Ok(Init), Err(watcher::Error::NoResourceVersion)];
+        assert!(takes((0..6).flat_map(|_| fails()).collect()).await > 20.0);
+        let works = || [Ok(Init), Ok(InitDone), Err(watcher::Error::NoResourceVersion)];
+        assert!(takes((0..6).flat_map(|_| works()).collect()).await < 12.0, "what works in between is no such thing");
     }
 
     #[tokio::test]

@@ -239,6 +239,11 @@ impl Metrics {
         self.pass_durations.get_or_create(&Controller { controller }).observe(took.as_secs_f64());
     }
 
+    /// The AuthorizationServer of this name is gone: nothing is told of its circuit any more.
+    pub fn server_gone(&self, server: &str) {
+        self.open_circuits.remove(&Server { server: server.to_owned() });
+    }
+
     /// A client that somebody had changed at this server is again as asked for.
     pub fn drift_corrected(&self, server: &str) {
         self.drift_corrections.get_or_create(&Server { server: server.to_owned() }).inc();

@@ -142,10 +142,10 @@ pub fn nobody_leads(bed: &Bed, operator: Running, alerts: &Alerts, prometheus: &
     next.expect("the operator")
 }
 
-/// The right to write Secrets is taken away.
+/// The right to read Secrets one by one, and to write them, is taken away.
 pub fn a_right_is_missing(w: &World, alerts: &Alerts) {
     alerts.come(&[("OAuthClientReconcileErrors", "client")], || {
-        let reads = json!([{"op": "replace", "path": "/rules/0/verbs", "value": ["get", "list", "watch"]}]).to_string();
+        let reads = json!([{"op": "replace", "path": "/rules/0/verbs", "value": ["list", "watch"]}]).to_string();
         w.bed.kubectl(&["patch", "clusterrole/oauthclient-operator-tenants", "--type=json", "-p", &reads]);
         w.client("late", &json!({}));
     });

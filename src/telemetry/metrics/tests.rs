@@ -54,6 +54,15 @@ fn surveys_are_told() {
     }
 }
 
+#[test]
+fn a_server_that_is_gone_has_no_open_circuit() {
+    let metrics = busy();
+    let told = || metrics.text().unwrap().contains(r#"oauthclient_server_circuit_open{server="corp"}"#);
+    assert!(told());
+    metrics.server_gone("corp");
+    assert!(!told());
+}
+
 /// Type and help by name, as the text has them.
 fn described(text: &str) -> BTreeMap<String, (String, String)> {
     let mut all = BTreeMap::<String, (String, String)>::new();
