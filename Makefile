@@ -13,7 +13,7 @@ image: ## the container image, in target/image: one static binary and certificat
 	image/build
 
 image-test: image ## what is in the image, and that it runs the operator; not part of make test, since it compiles for minutes
-	cargo test --test image -- --ignored --nocapture
+	cargo test --features faults --test image -- --ignored --nocapture
 
 test: ## everything: lints, generated files, unit, API and end-to-end tests, the demo
 	$(TESTBED) check keycloak prometheus
