@@ -56,8 +56,11 @@ impl Image {
             .iter()
             .filter_map(Value::as_str)
             .collect();
+        // As container runtimes do, with the devices of this machine.
+        let enter = r#"mkdir -p "$0/dev" && mount --rbind /dev "$0/dev" && exec chroot "$0" "$@""#;
         let mut command = Command::new("unshare");
-        command.args(["--user", "--map-root-user", "chroot", &text(&self.rootfs)]).args(entry).args(args).env_clear();
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", enter, &text(&self.rootfs)]);
+        command.args(entry).args(args).env_clear();
         command.env("PATH", std::env::var("PATH").unwrap_or_default());
         command
     }
