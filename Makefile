@@ -16,7 +16,6 @@ test: ## everything: lints, generated files, unit, API and end-to-end tests, the
 	$(TESTBED) check keycloak prometheus
 	$(MAKE) lint check-generated
 	$(TESTBED) build
-	$(MAKE) image
 	tests/all
 	$(MAKE) demo
 
