@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::clock::Clock;
-use super::look::{Look, explain, look};
+use super::look::{Look, explain, is_conflict, look};
 use super::writer;
 use crate::permit::{Instant, Permit};
 
@@ -101,16 +101,25 @@ impl Election {
     async fn take(&mut self) {
         let mut said = None;
         loop {
-            let to_say = match self.try_once().await {
+            let found = match self.try_once().await {
                 Ok(None) => return,
-                Ok(Some(holder)) => format!("{holder} holds the lease; this replica is ready to take it over"),
-                Err(why) => format!(
-                    "the lease {NAME} can be neither read nor taken ({why}): nothing is done before; check that the operator may get, create and update leases in its namespace"
-                ),
+                Ok(Some(holder)) => Ok(holder),
+                Err(why) => Err(why),
             };
-            if said.as_ref() != Some(&to_say) {
-                tracing::info!(identity = self.identity, "{to_say}");
-                said = Some(to_say);
+            if said.as_ref() != Some(&found) {
+                match &found {
+                    Ok(holder) => tracing::info!(
+                        identity = self.identity,
+                        holder,
+                        "another replica holds the lease; this one is ready to take it over"
+                    ),
+                    Err(why) => tracing::warn!(
+                        identity = self.identity,
+                        why,
+                        "the lease {NAME} can be neither read nor taken, and nothing is done before; check that the operator may get, create and update leases in its namespace"
+                    ),
+                }
+                said = Some(found);
             }
             sleep(self.pause()).await;
         }
@@ -149,6 +158,19 @@ impl Election {
     }
 
     async fn look_and_write(&mut self) -> Result<Option<String>, String> {
+        loop {
+            let there = self.look().await?;
+            if let Some(holder) = self.seen.as_ref().and_then(|seen| seen.holder(&self.identity, self.duration)) {
+                return Ok(Some(holder.to_owned()));
+            }
+            if self.write(there).await? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The Lease, where there is one.
+    async fn look(&mut self) -> Result<Option<Lease>, String> {
         let there = match look(&self.api, RESOURCE, NAME).await {
             Look::There(lease) => Some(lease),
             // Somebody has deleted it. Whoever held it does not know yet.
@@ -159,23 +181,25 @@ impl Election {
             let same = self.seen.take().filter(|seen| seen.spec == lease.spec);
             self.seen = Some(same.unwrap_or_else(|| Seen { spec: lease.spec.clone(), since: Instant::now() }));
         }
-        if let Some(holder) = self.seen.as_ref().and_then(|seen| seen.holder(&self.identity, self.duration)) {
-            return Ok(Some(holder.to_owned()));
-        }
-        self.write(there).await.map(|()| None)
+        Ok(there)
     }
 
-    async fn write(&mut self, there: Option<Lease>) -> Result<(), String> {
+    /// Takes or renews it; false where somebody was quicker, which may have been a request of our own.
+    async fn write(&mut self, there: Option<Lease>) -> Result<bool, String> {
         let asked = Instant::now();
         let wanted = held(there.as_ref(), &self.identity, self.duration, self.clock.now());
         let done = match there {
             Some(_) => self.api.replace(NAME, &writer::post(), &wanted).await,
             None => self.api.create(&writer::post(), &wanted).await,
         };
-        let lease = done.map_err(|error| explain(&error))?;
+        let lease = match done {
+            Ok(lease) => lease,
+            Err(error) if is_conflict(&error) => return Ok(false),
+            Err(error) => return Err(explain(&error)),
+        };
         self.permit.grant(asked.after(certain(self.duration)));
         self.seen = Some(Seen { spec: lease.spec, since: asked });
-        Ok(())
+        Ok(true)
     }
 
     /// Lets it go, so that another need not wait.
