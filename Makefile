@@ -1,5 +1,5 @@
 # The project's commands; `make help` lists them.
-.PHONY: help demo image test bench soak lint generate check-generated deny book
+.PHONY: help demo image image-test test bench soak lint generate check-generated deny book
 TESTBED := tests/testbed/testbed
 CHART := charts/oauthclient-operator
 
@@ -12,11 +12,14 @@ demo: ## the main job on a real cluster and a real authorization server; KEEP=1 
 image: ## the container image, in target/image: one static binary and certificates; ARCHITECTURE=arm64 for another
 	image/build
 
+image-test: image ## what is in the image, and that it runs the operator; not part of make test, since it compiles for minutes
+	cargo test --features faults --test image -- --ignored --nocapture
+
 test: ## everything: lints, generated files, unit, API and end-to-end tests, the demo
 	$(TESTBED) check keycloak prometheus
 	$(MAKE) lint check-generated
 	$(TESTBED) build
-	tests/all
+	cargo test --features faults
 	$(MAKE) demo
 
 soak: ## in full: 200 clients killed, 50 troubles of replicas, 300 in a storm, 1,000 deleted at once, 1,000 judged anew; 5,000 cases never tried before

@@ -50,7 +50,7 @@ struct Flags {
     #[arg(long, env = "OPERATOR_LISTEN", value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8080")]
     listen: std::net::SocketAddr,
     /// For how many seconds a replica holds the lease that lets it act, unless it renews it: for so long nothing is done
-    /// after the replica that acted has died. One that cannot renew it stops before that and exits.
+    /// after the replica that acted has died. One that cannot renew it does nothing more before that.
     #[arg(long, env = "OPERATOR_LEASE_DURATION", value_name = "SECONDS", default_value_t = 15,
         value_parser = clap::value_parser!(u16).range(3..=600))]
     lease_duration: u16,
@@ -204,7 +204,7 @@ async fn work(
         () = signal => {}
         ended = &mut held => {
             let why = ended.map_err(|e| e.to_string()).and_then(|done| done.map_err(|lost| lost.to_string())).err();
-            return Err(format!("{}: another replica acts, or this one once it has started again", why.unwrap_or_default()));
+            return Err(format!("{}; start again to wait for it", why.unwrap_or_default()));
         }
         _ = running.join_next() => return Err("a controller ended although nobody asked it to; start again".into()),
     }

@@ -71,20 +71,3 @@ fn the_tests_that_pages_name_exist(#[case] page: &str, #[case] least: usize) {
     }
     assert!(named >= least, "{page}: {named}");
 }
-
-/// `make test` runs what is in one of the lanes of `tests/all`, each once.
-#[test]
-fn every_test_is_in_a_lane() {
-    let text = fs::read_to_string("tests/all").expect("the lanes");
-    let mut lanes: Vec<&str> =
-        text.lines().filter_map(|l| l.split_once("=(")?.1.strip_suffix(')')).flat_map(str::split_whitespace).collect();
-    lanes.sort_unstable();
-    let mut there: Vec<String> = Vec::new();
-    for entry in fs::read_dir("tests").expect("a folder") {
-        let path = entry.expect("an entry").path();
-        let is_test = path.extension().is_some_and(|e| e == "rs") || path.join("main.rs").exists();
-        there.extend(path.file_stem().filter(|_| is_test).map(|name| name.to_string_lossy().into_owned()));
-    }
-    there.sort_unstable();
-    assert_eq!(lanes, there);
-}

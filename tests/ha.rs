@@ -207,13 +207,14 @@ fn suffer(
     }
     let began = Instant::now();
     let old = replicas[victim].identity.clone();
+    let mut cut = None;
     match trouble {
         Trouble::Killed => replicas[victim].signal("KILL"),
         Trouble::AskedToStop => replicas[victim].signal("TERM"),
         Trouble::StandsStill => replicas[victim].signal("STOP"),
         Trouble::StandsStillAt(_) => {}
         Trouble::CutOff => {
-            drop(replicas[victim].api.lie(|_| true, Lie::Reset));
+            cut = Some(replicas[victim].api.lie(|_| true, Lie::Reset));
             replicas[victim].api.cut();
         }
     }
@@ -229,6 +230,9 @@ fn suffer(
             clients.iter().filter(|c| c.fate == Fate::Lives).map(|c| c.name.as_str()).collect();
         w.until("another replica does the work", || ready(w).iter().any(|(name, _)| is_living(name, &living)));
         replicas[victim].signal("CONT");
+    }
+    if let Some(cut) = cut {
+        cut.stop();
     }
     w.until("the one that lost the lease ends by itself", || replicas[victim].operator.ended().is_some());
     let status = replicas[victim].operator.ended().expect("it has ended");

@@ -140,13 +140,18 @@ impl Context {
         }
     }
 
-    /// Has everything looked at once this replica acts, and goes on until the process is to stop.
+    /// Has everything looked at each time that this replica acts from now on, until the process is to stop.
     pub async fn begin(&self) {
-        tokio::select! {
-            () = self.permit.granted() => {
+        let acting = async {
+            loop {
+                self.permit.granted().await;
                 self.look_again.send_replace(());
-                self.stopped().await;
+                self.permit.lapsed().await;
+                tracing::warn!("this replica may not act: its lease is over and could not be renewed");
             }
+        };
+        tokio::select! {
+            () = acting => {}
             () = self.stopped() => {}
         }
     }

@@ -43,16 +43,10 @@ struct Seen {
     since: Instant,
 }
 
-/// Why one replica's part in the election is over.
+/// The lease was held, and somebody else has it or may have had it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Lost {
-    /// Another has it.
-    #[error("the lease was lost to {0}")]
-    To(String),
-    /// It could not be renewed in time, or the process stood still for longer than it lasts.
-    #[error("the lease could not be renewed in time")]
-    Lapsed,
-}
+#[error("the lease was lost to {0}")]
+pub struct Lost(pub String);
 
 impl Election {
     /// Of this namespace's operator. `client` may write without a permit; `permit` is granted while the lease is held.
@@ -125,24 +119,44 @@ impl Election {
         }
     }
 
-    /// Renews it as long as that is possible.
+    /// Renews it, until somebody else has it. While it cannot be renewed the permit lapses; when it can be again, and is
+    /// still ours, nobody else has acted.
     async fn keep(&mut self) -> Lost {
+        let patience = self.patience();
         loop {
-            tokio::select! {
-                biased;
-                () = self.permit.lapsed() => return Lost::Lapsed,
-                () = sleep(self.pause()) => {}
-            }
-            match self.try_once().await {
+            sleep(self.pause()).await;
+            let renewed = timeout(patience, self.renew()).await;
+            match renewed.unwrap_or_else(|_| Err(format!("no answer within {} s", patience.as_secs_f32()))) {
                 Ok(None) => {}
-                Ok(Some(holder)) => return Lost::To(holder),
+                Ok(Some(lost)) => return lost,
                 Err(why) => tracing::warn!(
                     why,
                     seconds_left = self.permit.remaining().as_secs(),
-                    "the lease could not be renewed; it is tried again"
+                    "the lease could not be renewed; it is tried again, and nothing is done once it is over"
                 ),
             }
         }
+    }
+
+    async fn renew(&mut self) -> Result<Option<Lost>, String> {
+        loop {
+            let there = self.look().await?;
+            let holder = there.as_ref().and_then(|lease| lease.spec.as_ref()?.holder_identity.as_deref());
+            let ours = holder == Some(&self.identity);
+            // Somebody has deleted it: as long as it was certain to be ours nobody else can have begun.
+            if !(ours || there.is_none() && self.permit.is_valid()) {
+                let holder = holder.filter(|holder| !holder.is_empty());
+                return Ok(Some(Lost(holder.unwrap_or("somebody who has let it go").to_owned())));
+            }
+            if self.write(there).await? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// How long one try may take.
+    fn patience(&self) -> Duration {
+        self.duration / 3
     }
 
     /// Between two tries: several fit into the time that a lease lasts.
@@ -152,7 +166,7 @@ impl Election {
 
     /// Takes or renews it, where it may be; else tells who has it.
     async fn try_once(&mut self) -> Result<Option<String>, String> {
-        let patience = self.duration / 3;
+        let patience = self.patience();
         let tried = timeout(patience, self.look_and_write()).await;
         tried.unwrap_or_else(|_| Err(format!("no answer within {} s", patience.as_secs_f32())))
     }
@@ -213,7 +227,7 @@ impl Election {
             spec.holder_identity = Some(String::new());
             self.api.replace(NAME, &writer::post(), &lease).await.map(drop)
         };
-        let why = match timeout(self.duration / 3, letting_go).await {
+        let why = match timeout(self.patience(), letting_go).await {
             Ok(Ok(())) => return tracing::info!(identity = self.identity, "the lease is let go"),
             Ok(Err(error)) => explain(&error),
             Err(_) => "no answer".to_owned(),
