@@ -1,5 +1,5 @@
 # The project's commands; `make help` lists them.
-.PHONY: help demo image image-test test bench soak lint generate check-generated deny
+.PHONY: help demo image image-test test bench soak lint generate check-generated deny book
 TESTBED := tests/testbed/testbed
 CHART := charts/oauthclient-operator
 
@@ -42,6 +42,13 @@ deny: target/tools/bin/cargo-deny ## licences, bans and sources of all dependenc
 
 target/tools/bin/cargo-deny:
 	cargo install --quiet --locked --root target/tools --version 0.20.2 cargo-deny
+
+book: target/tools/bin/mdbook ## docs/ as a book, in target/book/docs, by mdBook
+	$< build
+	cp -R examples charts deploy crds target/book
+
+target/tools/bin/mdbook:
+	cargo install --quiet --locked --root target/tools --version 0.5.4 --no-default-features --features search mdbook
 
 generate: ## writes crds/ from the Rust types, for the chart too, and deploy/ from the chart
 	cargo run --quiet --bin crdgen crds $(CHART)/files/crds

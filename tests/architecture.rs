@@ -29,6 +29,13 @@ fn dependencies_point_downwards(#[case] folder: &str, #[case] absent: &[&str]) {
     }
 }
 
+fn assert_test_exists(file: &str, function: &str) {
+    let folder = format!("tests/{file}");
+    let path = if Path::new(&folder).is_dir() { folder + "/main.rs" } else { folder + ".rs" };
+    let source = fs::read_to_string(&path).unwrap_or_else(|_| panic!("there is no {path}"));
+    assert!(source.contains(&format!("fn {function}(")), "{path} has no {function}");
+}
+
 /// Tests that `docs/guarantees.md` names exist: `file: function` under `tests/`, or a module below `src/`.
 #[test]
 fn the_tests_that_guarantees_rest_on_exist() {
@@ -36,10 +43,7 @@ fn the_tests_that_guarantees_rest_on_exist() {
     let mut named = 0;
     for quoted in text.lines().filter(|l| l.starts_with('|')).flat_map(|l| l.split('`').skip(1).step_by(2)) {
         if let Some((file, function)) = quoted.split_once(": ") {
-            let folder = format!("tests/{file}");
-            let path = if Path::new(&folder).is_dir() { folder + "/main.rs" } else { folder + ".rs" };
-            let source = fs::read_to_string(&path).unwrap_or_else(|_| panic!("there is no {path}"));
-            assert!(source.contains(&format!("fn {function}(")), "{path} has no {function}");
+            assert_test_exists(file, function);
             named += 1;
         } else if quoted.contains('/') {
             let there = Path::new(&format!("src/{quoted}.rs")).exists()
@@ -48,4 +52,22 @@ fn the_tests_that_guarantees_rest_on_exist() {
         }
     }
     assert!(named > 60, "{named}");
+}
+
+/// So do those that other pages name in passing, as `file: function`.
+#[rstest::rstest]
+#[case("docs/threat-model.md", 20)]
+#[case("docs/operations.md", 5)]
+#[case("docs/ci.md", 2)]
+fn the_tests_that_pages_name_exist(#[case] page: &str, #[case] least: usize) {
+    let text = fs::read_to_string(page).expect("a page");
+    let is_a_name = |w: &str| w.contains('_') && w.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let mut named = 0;
+    for quoted in text.split('`').skip(1).step_by(2) {
+        if let Some((file, function)) = quoted.split_once(": ").filter(|(_, function)| is_a_name(function)) {
+            assert_test_exists(file, function);
+            named += 1;
+        }
+    }
+    assert!(named >= least, "{page}: {named}");
 }

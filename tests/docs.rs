@@ -1,5 +1,5 @@
 //! What the documentation shows works: every YAML block and example is put before an API server, every line of kubectl
-//! and helm is run, every other command is one that the test suite runs.
+//! and helm is run, every other command is one that the test suite runs; links lead somewhere, and the book has every page.
 
 #[path = "support/mod.rs"]
 mod support;
@@ -141,4 +141,79 @@ fn languages_are_known() {
         };
         assert!(known, "{}: no test knows what to do with {:?}", block.place, block.language);
     }
+}
+
+/// What a text says outside of code: links are looked for there.
+fn prose(text: &str) -> String {
+    let mut code = false;
+    let mut all = String::new();
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            code = !code;
+        } else if !code {
+            // Every other part stands between backticks.
+            all.extend(line.split('`').step_by(2));
+            all.push('\n');
+        }
+    }
+    all
+}
+
+/// Where the links of a text lead.
+fn links(text: &str) -> Vec<String> {
+    let text = prose(text);
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    targets.map(|(target, _)| target.to_owned()).collect()
+}
+
+/// The anchors of a page: its headings as mdBook and forges write them.
+fn anchors(text: &str) -> Vec<String> {
+    let mut code = false;
+    let headings = text.lines().filter(|line| {
+        code ^= line.trim_start().starts_with("```");
+        !code && line.starts_with('#')
+    });
+    headings
+        .map(|line| {
+            let words = line.trim_start_matches('#').trim().to_lowercase();
+            let kept = words.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+            kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+        })
+        .collect()
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "charts/oauthclient-operator/README.md"];
+    let mut seen = 0;
+    for page in pages.map(|name| root.join(name)).into_iter().chain(files("docs", "md")) {
+        let text = fs::read_to_string(&page).expect("a file");
+        for link in links(&text).iter().filter(|l| !l.contains("://") && !l.starts_with("mailto:")) {
+            seen += 1;
+            let (file, anchor) = link.split_once('#').map_or((link.as_str(), None), |(f, a)| (f, Some(a)));
+            let target = if file.is_empty() { page.clone() } else { page.parent().expect("a folder").join(file) };
+            let place = page.display();
+            assert!(target.exists(), "{place}: {link} leads nowhere");
+            if let Some(anchor) = anchor {
+                let text = fs::read_to_string(&target).expect("a page");
+                assert!(anchors(&text).iter().any(|a| a == anchor), "{place}: {link}: there is no such heading");
+            }
+        }
+    }
+    assert!(seen > 100, "only {seen}");
+}
+
+/// `make book` builds what `docs/SUMMARY.md` lists, and leaves out what it does not.
+#[test]
+fn every_page_is_in_the_book() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let summary = fs::read_to_string(docs.join("SUMMARY.md")).expect("the summary");
+    let mut listed = links(&summary);
+    let pages =
+        files("docs", "md").into_iter().map(|p| p.strip_prefix(&docs).expect("below docs").display().to_string());
+    let mut there: Vec<String> = pages.filter(|name| name != "SUMMARY.md").collect();
+    listed.sort_unstable();
+    there.sort_unstable();
+    assert_eq!(listed, there);
 }
