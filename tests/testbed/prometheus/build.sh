@@ -8,20 +8,12 @@ if type -P prometheus >/dev/null && type -P promtool >/dev/null; then
   exit
 fi
 
+# shellcheck source=SCRIPTDIR/../lib/debian.sh
+. "$(dirname "$0")/../lib/debian.sh"
 work=$1/work
 mkdir "$work"
-cd "$work"
-# As root, apt would fetch as a user of its own, who may not write here.
-apt=(apt-get -o "APT::Sandbox::User=$(id -un)")
-if ! "${apt[@]}" download prometheus; then
-  echo "apt knows no such package, or not where it is now: asking for the lists"
-  mkdir -p lists/partial cache/archives/partial
-  apt+=(-o "Dir::State::Lists=$work/lists" -o "Dir::Cache=$work/cache")
-  "${apt[@]}" update
-  "${apt[@]}" download prometheus
-fi
-dpkg-deb -x prometheus_*.deb unpacked
-mv unpacked/usr/bin/prometheus unpacked/usr/bin/promtool "$1"
+unpack_debian "$work" prometheus
+mv "$work/root/usr/bin/prometheus" "$work/root/usr/bin/promtool" "$1"
 cd "$1"
 rm -r "$work"
 ./promtool --version
