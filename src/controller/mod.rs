@@ -175,10 +175,14 @@ impl Context {
         self.write_event(&about.object_ref(&()), warning, reason, note).await;
     }
 
+    /// Writes a record into the audit trail.
+    fn record(&self, record: &Record) {
+        self.audit.write(record, self.clock.now());
+    }
+
     /// Tells of a transition: in the audit trail, and by an event.
     async fn decided(&self, about: &OAuthClient, told: &Told) {
-        let record = Record::of_client(Audited::Decided, about).because(&told.reason, &told.note);
-        self.audit.write(&record, self.clock.now());
+        self.record(&Record::of_client(Audited::Decided, about).because(&told.reason, &told.note));
         self.tell(about, told.warning, &told.reason, &told.note).await;
     }
 

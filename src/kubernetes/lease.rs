@@ -23,6 +23,8 @@ use crate::permit::{Instant, Permit};
 /// The Lease's name, in the operator's namespace.
 pub const NAME: &str = "oauthclient-operator";
 const RESOURCE: &str = "leases.coordination.k8s.io";
+/// Whoever had it since.
+const NOBODY: &str = "somebody who has let it go";
 /// Between two looks of one who waits; and between two renewals at the most.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -95,7 +97,7 @@ impl Election {
     async fn take(&mut self) {
         let mut said = None;
         loop {
-            let found = match self.try_once().await {
+            let found = match self.try_once(Self::held_by).await {
                 Ok(None) => return,
                 Ok(Some(holder)) => Ok(holder),
                 Err(why) => Err(why),
@@ -122,34 +124,16 @@ impl Election {
     /// Renews it, until somebody else has it. While it cannot be renewed the permit lapses; when it can be again, and is
     /// still ours, nobody else has acted.
     async fn keep(&mut self) -> Lost {
-        let patience = self.patience();
         loop {
             sleep(self.pause()).await;
-            let renewed = timeout(patience, self.renew()).await;
-            match renewed.unwrap_or_else(|_| Err(format!("no answer within {} s", patience.as_secs_f32()))) {
+            match self.try_once(Self::lost_to).await {
                 Ok(None) => {}
-                Ok(Some(lost)) => return lost,
+                Ok(Some(holder)) => return Lost(holder),
                 Err(why) => tracing::warn!(
                     why,
                     seconds_left = self.permit.remaining().as_secs(),
                     "the lease could not be renewed; it is tried again, and nothing is done once it is over"
                 ),
-            }
-        }
-    }
-
-    async fn renew(&mut self) -> Result<Option<Lost>, String> {
-        loop {
-            let there = self.look().await?;
-            let holder = there.as_ref().and_then(|lease| lease.spec.as_ref()?.holder_identity.as_deref());
-            let ours = holder == Some(&self.identity);
-            // Somebody has deleted it: as long as it was certain to be ours nobody else can have begun.
-            if !(ours || there.is_none() && self.permit.is_valid()) {
-                let holder = holder.filter(|holder| !holder.is_empty());
-                return Ok(Some(Lost(holder.unwrap_or("somebody who has let it go").to_owned())));
-            }
-            if self.write(there).await? {
-                return Ok(None);
             }
         }
     }
@@ -164,23 +148,38 @@ impl Election {
         LOOK.min(self.duration / 5)
     }
 
-    /// Takes or renews it, where it may be; else tells who has it.
-    async fn try_once(&mut self) -> Result<Option<String>, String> {
+    /// Takes or renews it, unless it is somebody else's: whose.
+    async fn try_once(&mut self, elses: fn(&Self, Option<&Lease>) -> Option<String>) -> Result<Option<String>, String> {
         let patience = self.patience();
-        let tried = timeout(patience, self.look_and_write()).await;
+        let trying = async {
+            loop {
+                let there = self.look().await?;
+                if let Some(holder) = elses(self, there.as_ref()) {
+                    return Ok(Some(holder));
+                }
+                if self.write(there).await? {
+                    return Ok(None);
+                }
+            }
+        };
+        let tried = timeout(patience, trying).await;
         tried.unwrap_or_else(|_| Err(format!("no answer within {} s", patience.as_secs_f32())))
     }
 
-    async fn look_and_write(&mut self) -> Result<Option<String>, String> {
-        loop {
-            let there = self.look().await?;
-            if let Some(holder) = self.seen.as_ref().and_then(|seen| seen.holder(&self.identity, self.duration)) {
-                return Ok(Some(holder.to_owned()));
-            }
-            if self.write(there).await? {
-                return Ok(None);
-            }
-        }
+    /// Who has it, seen by one that waits for it.
+    fn held_by(&self, _: Option<&Lease>) -> Option<String> {
+        self.seen.as_ref()?.holder(&self.identity, self.duration).map(ToOwned::to_owned)
+    }
+
+    /// Who has it, or may have had it, seen by the one that held it.
+    fn lost_to(&self, there: Option<&Lease>) -> Option<String> {
+        let Some(lease) = there else {
+            // Somebody has deleted it: as long as it was certain to be ours nobody else can have begun.
+            return (!self.permit.is_valid()).then(|| NOBODY.to_owned());
+        };
+        let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default();
+        let name = if holder.is_empty() { NOBODY } else { holder };
+        (holder != self.identity).then(|| name.to_owned())
     }
 
     /// The Lease, where there is one.

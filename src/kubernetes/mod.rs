@@ -1,5 +1,5 @@
-//! Kubernetes: which replica acts, clock, look-ups that tell *gone* from *not found*, events, Secrets, workloads. What Secrets hold is OAuth's,
-//! and here is only how it is written down and read; nothing here speaks to an authorization server.
+//! Kubernetes: which replica acts, clock, look-ups that tell *gone* from *not found*, events, Secrets, workloads. What Secrets
+//! hold is OAuth's, and here is only how it is written down and read; nothing here speaks to an authorization server.
 
 pub mod clock;
 pub mod events;

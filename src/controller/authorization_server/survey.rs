@@ -108,16 +108,14 @@ impl Work<'_> {
             match self.backend.delete(&management, &self.ctx.installation).await {
                 Ok(_) => {
                     let record = Record::of_orphan(Action::OrphanRevoked, &server, client_id, entry);
-                    self.ctx
-                        .audit
-                        .write(&record.because(reason, "no live ledger entry claims it"), self.ctx.clock.now());
+                    self.ctx.record(&record.because(reason, "no live ledger entry claims it"));
                     tracing::warn!(server, client_id, entry, why = reason, "the sweep revoked a client");
                     self.ctx.metrics.swept(&server, why);
                     gone.push(client_id.clone());
                 }
                 Err(error) => {
                     let record = Record::of_orphan(Action::OrphanNotRevoked, &server, client_id, entry);
-                    self.ctx.audit.write(&record.because(reason, error.to_string()), self.ctx.clock.now());
+                    self.ctx.record(&record.because(reason, error.to_string()));
                     tracing::warn!(server, client_id, entry, why = reason, %error, "the sweep could not revoke a client");
                 }
             }

@@ -34,10 +34,8 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
         }
         Step::RemoveFinalizer { debt } => {
             if let Some(debt) = debt {
-                audit(
-                    ctx,
-                    &Record::of_client(Action::DeletionNotHeld, client).because("RevocationPending", debt.as_str()),
-                );
+                let record = Record::of_client(Action::DeletionNotHeld, client);
+                ctx.record(&record.because("RevocationPending", debt.as_str()));
                 ctx.tell(client, true, "RevocationPending", &debt).await;
             } else if let Some(told) = transition::on_leaving(&view.observed) {
                 ctx.decided(client, &told).await;
@@ -69,7 +67,7 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
             match ctx.ledger().create(&writer::post(), &entry).await {
                 Ok(made) => {
                     let record = Record::of_entry(Action::Allowed, &made.name_any(), &made.spec, &made.state());
-                    audit(ctx, &record.asked_by(Some(client)));
+                    ctx.record(&record.asked_by(Some(client)));
                 }
                 // Made before, by a pass that a cache or a crash made us forget: it is the same entry.
                 Err(error) if is_conflict(&error) => {}
@@ -110,7 +108,7 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
         }
         Step::DeleteSecret => {
             delete_secret(&secrets, view).await?;
-            audit(ctx, &Record::of_client(Action::SecretDeleted, client));
+            ctx.record(&Record::of_client(Action::SecretDeleted, client));
             Ok(false)
         }
         Step::DeleteObject => {
@@ -121,10 +119,6 @@ pub async fn act(ctx: &Context, view: &View, step: Step) -> Result<bool, Error> 
         }
         Step::Wait => Ok(true),
     }
-}
-
-fn audit(ctx: &Context, record: &Record) {
-    ctx.audit.write(record, ctx.clock.now());
 }
 
 /// What an entry asks for, and what it runs on, as a merge patch of its spec.
@@ -179,7 +173,7 @@ async fn published(ctx: &Context, secrets: &Api<Secret>, view: &View, entry: &st
     publish(secrets, view).await?;
     if let Some(e) = view.observed.entries.iter().find(|e| e.name_any() == entry) {
         let record = Record::of_entry(Action::SecretPublished, entry, &e.spec, &e.state());
-        audit(ctx, &record.asked_by(Some(client)));
+        ctx.record(&record.asked_by(Some(client)));
     }
     if let Some(what) = put_back(view) {
         ctx.tell(client, true, "SecretPutBack", &what).await;

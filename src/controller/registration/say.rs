@@ -12,9 +12,12 @@ use crate::telemetry::audit::{Action, Record};
 /// Writes an audit record of an entry as it is to be on record. It is written first: a crash in between has it written
 /// once more, not never.
 pub(super) fn audit(ctx: &Context, work: &Work, action: Action) {
+    ctx.record(&record_of(work, action));
+}
+
+fn record_of(work: &Work, action: Action) -> Record {
     let o = &work.observed;
-    let record = Record::of_entry(action, &o.name, &o.spec, &o.status).asked_by(work.client.as_ref());
-    ctx.audit.write(&record, ctx.clock.now());
+    Record::of_entry(action, &o.name, &o.spec, &o.status).asked_by(work.client.as_ref())
 }
 
 /// Puts a failure on record, with back-off.
@@ -40,9 +43,7 @@ pub(super) async fn orphan(ctx: &Context, work: &mut Work, message: String, unma
     s.phase = Phase::PossibleOrphan;
     s.possible_orphan = Some(PossibleOrphan { since: now, message: message.clone(), unmanageable });
     s.retry = None;
-    let o = &work.observed;
-    let record = Record::of_entry(Action::PossibleOrphan, &o.name, &o.spec, &o.status);
-    ctx.audit.write(&record.asked_by(work.client.as_ref()).because("PossibleOrphan", message.as_str()), now);
+    ctx.record(&record_of(work, Action::PossibleOrphan).because("PossibleOrphan", message.as_str()));
     record::status(ctx, work, now).await?;
     if let Some(client) = &work.client {
         ctx.tell(client, true, "PossibleOrphan", &message).await;
