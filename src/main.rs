@@ -17,7 +17,7 @@ use oauthclient_operator::kubernetes::{
     clock::Clock, gate::Gate, installation, scope::Scope, stamps::Stamps, workloads::Kinds,
 };
 use oauthclient_operator::permit::Permit;
-use oauthclient_operator::telemetry::{self, Metrics, Watches, audit::Audit};
+use oauthclient_operator::telemetry::{self, Metrics, Watches, audit::Audit, traces::Traces};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
@@ -62,6 +62,10 @@ struct Flags {
     /// stdout for `-`.
     #[arg(long, env = "OPERATOR_AUDIT_LOG", value_name = "FILE", default_value = "-")]
     audit_log: std::path::PathBuf,
+    /// Where traces are sent, by OTLP over HTTP: to /v1/traces below this URL, such as http://collector.monitoring.svc:4318.
+    /// Without it there are none.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", value_parser = collector)]
+    otlp_endpoint: Option<url::Url>,
     /// How logs are written, to stderr.
     #[arg(long, env = "OPERATOR_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Json)]
     log_format: LogFormat,
@@ -105,6 +109,17 @@ async fn main() -> ExitCode {
     }
 }
 
+/// A collector's address.
+fn collector(text: &str) -> Result<url::Url, String> {
+    let url = url::Url::parse(text).map_err(|e| e.to_string())?;
+    if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some() {
+        return Err(
+            "give scheme, host and port of a collector's OTLP/HTTP receiver, such as http://localhost:4318".into()
+        );
+    }
+    Ok(url)
+}
+
 async fn run(flags: Flags) -> Result<(), String> {
     start_log(&flags)?;
     let scope = Scope::new(&flags.watch_namespaces).map_err(|e| format!("--watch-namespaces: {e}"))?;
@@ -146,6 +161,11 @@ async fn run(flags: Flags) -> Result<(), String> {
         address,
         "started"
     );
+    let traces = match &flags.otlp_endpoint {
+        None => Traces::off(clock.clone()),
+        Some(url) => Traces::to(url, election.identity(), clock.clone())
+            .map_err(|e| format!("--otlp-endpoint {url}: {e}; name the OTLP/HTTP receiver of a collector"))?,
+    };
     let (stop, told) = watch::channel(false);
     let watches = Arc::new(Watches::default());
     let metrics = Arc::new(Metrics::new(clock.clone(), scope.clone(), watches.clone(), permit.clone()));
@@ -164,7 +184,7 @@ async fn run(flags: Flags) -> Result<(), String> {
         retention: TimeDelta::days(flags.retention_days.into()),
         clock,
         kinds,
-        servers: Servers::new(metrics.clone(), permit),
+        servers: Servers::new(metrics.clone(), traces.clone(), permit),
         controls: proof::Controls::default(),
         counting: tokio::sync::Mutex::default(),
         judging: oauthclient_operator::controller::client::Judging::default(),
@@ -173,6 +193,7 @@ async fn run(flags: Flags) -> Result<(), String> {
         looked: authorization_server::Looked::default(),
         scope,
         audit,
+        traces: traces.clone(),
         metrics,
         watches,
         stop: told,
@@ -180,7 +201,9 @@ async fn run(flags: Flags) -> Result<(), String> {
     });
     // It answers until the process ends, so that the end can be watched.
     tokio::spawn(async move { axum::serve(listener, answers).await });
-    work(ctx, election, &stop, Duration::from_secs(flags.stop_within.into())).await
+    let done = work(ctx, election, &stop, Duration::from_secs(flags.stop_within.into())).await;
+    traces.end().await;
+    done
 }
 
 /// Runs the controllers until the process is asked to stop, or may act no more.

@@ -19,7 +19,8 @@ fn help_explains_every_flag() {
     // Each flag has an environment variable, and a sentence.
     let flags = text.split("\n      --").skip(1).filter(|f| !f.starts_with("help") && !f.starts_with("version"));
     for flag in flags {
-        let (words, rest) = flag.split_once("[env: OPERATOR_").unwrap_or_else(|| panic!("no variable: {flag}"));
+        let variable = ["[env: OPERATOR_", "[env: OTEL_"].iter().find_map(|v| flag.split_once(v));
+        let (words, rest) = variable.unwrap_or_else(|| panic!("no variable: {flag}"));
         assert!(words.split_whitespace().count() > 5 && !rest.is_empty(), "{flag}");
     }
 }
@@ -30,6 +31,8 @@ fn help_explains_every_flag() {
 #[case(&["--log", "a=b=c"], "--log \"a=b=c\"")]
 #[case(&["--listen", "192.0.2.1:1"], "--listen 192.0.2.1:1: ")]
 #[case(&["--listen", "8080"], "invalid value '8080' for '--listen <ADDRESS:PORT>'")]
+#[case(&["--otlp-endpoint", "collector:4318"], "for '--otlp-endpoint <URL>': give scheme, host and port")]
+#[case(&["--otlp-endpoint", "collector"], "invalid value 'collector' for '--otlp-endpoint <URL>'")]
 #[case(&["--listen", "127.0.0.1:0"], "find the cluster: ")]
 fn what_is_wrong_is_said(#[case] args: &[&str], #[case] says: &str) {
     let out = run(args, &[]);

@@ -146,14 +146,8 @@ impl Http {
             None => system_roots(),
         };
         let no_roots = roots.is_empty();
-        // Named here, so that nothing depends on what the process installed as its default.
-        let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|e| HttpError::Setup(e.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
         let client = Client::builder()
-            .tls_backend_preconfigured(tls)
+            .tls_backend_preconfigured(tls(roots)?)
             .http1_only()
             .https_only(!config.allow_plain_http)
             .redirect(Policy::none())
@@ -413,6 +407,23 @@ fn roots_of(bundle: &str) -> Result<RootCertStore, HttpError> {
         return Err(HttpError::CaBundle("it holds no certificate".to_owned()));
     }
     Ok(roots)
+}
+
+/// TLS that trusts the system's roots.
+///
+/// # Errors
+///
+/// [`HttpError::Setup`].
+pub fn tls_by_system_roots() -> Result<ClientConfig, HttpError> {
+    tls(system_roots())
+}
+
+fn tls(roots: RootCertStore) -> Result<ClientConfig, HttpError> {
+    // Named here, so that nothing depends on what the process installed as its default.
+    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|e| HttpError::Setup(e.to_string()))?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// The system's roots; possibly none, which only matters once a certificate is checked.

@@ -24,11 +24,12 @@ use crate::api::{
     AuthorizationServer, CLIENT_NAMESPACE_LABEL, ClientApproval, ClientPolicy, ClientRegistration, MANAGED_BY_LABEL,
     MANAGER, OAuthClient,
 };
-use crate::domain::client::{Decision, Step, decide};
+use crate::domain::client::{Decision, Step, decide, is_first_ready, is_on_the_way};
 use crate::domain::names;
 use crate::domain::transition;
 use crate::kubernetes::look::{Look, look};
 use crate::kubernetes::scope;
+use crate::telemetry::traces::Story;
 
 const STEPS: usize = 10;
 const PASS: Duration = Duration::from_secs(60);
@@ -162,10 +163,14 @@ async fn pass(namespace: &str, name: &str, ctx: &Context) -> Result<Action, Erro
         {
             let mut changed = client.clone();
             let told = transition::of(client.status.as_ref(), &status);
+            let ready = is_first_ready(&view.observed, &status);
             changed.status = Some(status);
             write_status(&api, name, &changed).await?;
             for told in told {
                 ctx.decided(&changed, &told).await;
+            }
+            if let Some(applied) = client.metadata.creation_timestamp.as_ref().filter(|_| ready) {
+                ctx.traces.over(Story::of_client(client), applied.0);
             }
         }
         if step == Step::Wait {
@@ -176,7 +181,9 @@ async fn pass(namespace: &str, name: &str, ctx: &Context) -> Result<Action, Erro
             counted = Some(ctx.counting.lock().await);
             continue;
         }
-        if act::act(ctx, &view, step).await? {
+        let story = is_on_the_way(client).then(|| Story::of_client(client));
+        let name = step.name();
+        if ctx.traces.step(story, name, act::act(ctx, &view, step)).await? {
             return Ok(Action::await_change());
         }
     }

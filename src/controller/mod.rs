@@ -35,6 +35,7 @@ use crate::kubernetes::workloads::Kinds;
 use crate::kubernetes::writer;
 use crate::permit::Permit;
 use crate::telemetry::audit::{Action as Audited, Audit, Record};
+use crate::telemetry::traces::Traces;
 use crate::telemetry::{Metrics, Outcome, Watches};
 use servers::Servers;
 
@@ -72,6 +73,8 @@ pub struct Context {
     pub scope: Scope,
     /// Where decisions and effects are told.
     pub audit: Audit,
+    /// Where a client's stories are told step by step.
+    pub traces: Traces,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// What is watched, for readiness.

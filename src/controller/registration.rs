@@ -13,6 +13,7 @@ mod server;
 mod update;
 
 pub use keep::Keeping;
+use observe::Work;
 pub(super) use observe::namespace;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use crate::domain::client::entry_names;
 use crate::domain::registration::{Step, decide};
 use crate::kubernetes::look::{Look, look};
 use crate::kubernetes::scope;
+use crate::telemetry::traces::Story;
 
 /// Effects in one pass, at most: a guard against a decision that does not get on.
 const STEPS: usize = 20;
@@ -117,9 +119,27 @@ async fn pass(name: &str, ctx: &Context) -> Result<Action, Error> {
                 record::release(ctx, &work).await?;
                 return Ok(Action::await_change());
             }
-            other => act::act(ctx, &mut work, other).await?,
+            other => {
+                let (story, name) = (story(&work, &other), other.name());
+                let last = matches!(other, Step::RecordFinal(..));
+                ctx.traces.step(story.clone(), name, act::act(ctx, &mut work, other)).await?;
+                if let (true, Some(story), Some(end)) = (last, story, &work.observed.status.end) {
+                    ctx.traces.over(story, end.at);
+                }
+            }
         }
     }
     tracing::error!(name, "a ledger entry did not get on in {STEPS} steps; this is a defect");
     Ok(Action::requeue(Duration::from_secs(60)))
+}
+
+/// The story that a step belongs to: how its client becomes Ready, or how it is ended. What happens in between is none.
+fn story(work: &Work, step: &Step) -> Option<Story> {
+    let o = &work.observed;
+    if o.status.end.is_some() || step.ends() || matches!(step, Step::RecordEnd(_)) {
+        Some(Story::of_end(&o.name, &o.spec))
+    } else {
+        let on_the_way = o.status.registered_at.is_none() && o.spec.rotation.is_none();
+        on_the_way.then(|| Story::of_entry(&o.spec))
+    }
 }

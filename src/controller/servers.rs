@@ -17,6 +17,7 @@ use crate::authorization_server::keycloak::Keycloak;
 use crate::authorization_server::limits::{Limits, Priority};
 use crate::domain::names;
 use crate::permit::Permit;
+use crate::telemetry::traces::Traces;
 use crate::telemetry::{Metrics, ServerRequests};
 
 /// How many servers may open or close a circuit before the server controller has heard of the first.
@@ -56,6 +57,7 @@ pub struct Servers {
     /// By server; with the digest of the operator's credential, which may change.
     keycloaks: Mutex<HashMap<String, (String, Keycloak)>>,
     metrics: Arc<Metrics>,
+    traces: Traces,
     permit: Permit,
     /// Names of those whose circuit opened or closed.
     circuits: broadcast::Sender<String>,
@@ -64,12 +66,14 @@ pub struct Servers {
 /// Told of the requests to one AuthorizationServer.
 struct Told {
     requests: ServerRequests,
+    traces: Traces,
     circuits: broadcast::Sender<String>,
 }
 
 impl RequestObserver for Told {
     fn observe(&self, operation: &'static str, code: &str, took: Duration) {
         self.requests.observe(operation, code, took);
+        self.traces.request(&self.requests.server, operation, code, took);
     }
 
     fn circuit(&self, open: bool) {
@@ -80,10 +84,18 @@ impl RequestObserver for Told {
 }
 
 impl Servers {
-    /// None yet; requests are counted here, and made while this permits.
-    pub fn new(metrics: Arc<Metrics>, permit: Permit) -> Self {
+    /// None yet; requests are counted and traced here, and made while this permits.
+    pub fn new(metrics: Arc<Metrics>, traces: Traces, permit: Permit) -> Self {
         let circuits = broadcast::Sender::new(UNHEARD);
-        Self { open: Mutex::default(), turns: Mutex::default(), keycloaks: Mutex::default(), metrics, permit, circuits }
+        Self {
+            open: Mutex::default(),
+            turns: Mutex::default(),
+            keycloaks: Mutex::default(),
+            metrics,
+            traces,
+            permit,
+            circuits,
+        }
     }
 
     /// The name of each AuthorizationServer whose circuit opens or closes from now on.
@@ -111,7 +123,7 @@ impl Servers {
     ) -> Result<Http, HttpError> {
         let key = names::hash(&(issuer, ca, plain, limits));
         let requests = ServerRequests { metrics: self.metrics.clone(), server: name.to_owned() };
-        let observer = Arc::new(Told { requests, circuits: self.circuits.clone() });
+        let observer = Arc::new(Told { requests, traces: self.traces.clone(), circuits: self.circuits.clone() });
         let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(http) = open.get(&key) {
             return Ok(http.told_to(observer));

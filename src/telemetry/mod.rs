@@ -9,6 +9,7 @@ mod census;
 mod check;
 mod listen;
 mod metrics;
+pub mod traces;
 mod watches;
 
 pub use census::Census;

@@ -76,6 +76,9 @@ fn a_clients_whole_life() {
     let failed = tell_all(stories.into_iter().map(telling).collect());
     let metrics = operator.page("/metrics").expect("metrics");
     collector.nothing_leaked_and_nothing_missed(&bed, &metrics, is_told(""));
+    if is_told("") {
+        rights::every_right_is_used_and_none_is_missing(&bed);
+    }
     let log = operator.stop();
     assert!(failed.is_empty(), "failed: {failed:?}; operator log: {log}");
 }

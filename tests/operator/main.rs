@@ -8,6 +8,7 @@ mod stopping;
 #[path = "../support/mod.rs"]
 mod support;
 mod telling;
+mod traces;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -15,9 +16,11 @@ use support::Bed;
 
 type Story = (&'static str, fn(&Bed));
 
-const STORIES: [Story; 8] = [
+const STORIES: [Story; 10] = [
     ("metrics_and_readiness", telling::metrics_and_readiness),
     ("one_audit_line_and_one_event_each", telling::one_audit_line_and_one_event_each),
+    ("a_clients_two_stories", traces::a_clients_two_stories),
+    ("traces_hold_up_nothing", traces::traces_hold_up_nothing),
     ("a_wrong_clock_ends_nothing", clock::a_wrong_clock_ends_nothing),
     ("stopping_finishes_what_was_begun", stopping::stopping_finishes_what_was_begun),
     ("stopping_does_not_wait_for_ever", stopping::stopping_does_not_wait_for_ever),

@@ -1,7 +1,9 @@
 //! Who wrote what to the cluster, from the API server's audit log.
 
-use std::collections::BTreeMap;
-use std::io::{Read, Seek, SeekFrom};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -24,34 +26,91 @@ pub struct Write {
     pub code: u64,
 }
 
+/// Something that the operator asked the API server for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Request {
+    /// Such as `get`.
+    pub verb: String,
+    /// API group, empty for the core.
+    pub group: String,
+    /// With the subresource, if any.
+    pub resource: String,
+    /// Empty for what has none, or all.
+    pub namespace: String,
+    /// It was not allowed to.
+    pub forbidden: bool,
+}
+
 impl Bed {
     /// The end of the audit log, once what is written before is in it.
     pub fn mark(&self) -> Mark {
         Mark(std::fs::metadata(self.get("TESTBED_AUDIT_LOG")).expect("the audit log").len())
     }
 
-    /// The operator's writes since then. The API server writes its log as it answers: what was answered is in it.
+    /// The operator's writes since then, besides those to the lease.
     pub fn operators_writes(&self, since: Mark) -> Vec<Write> {
-        let mut file = std::fs::File::open(self.get("TESTBED_AUDIT_LOG")).expect("the audit log");
-        file.seek(SeekFrom::Start(since.0)).expect("seek");
-        let mut text = String::new();
-        file.read_to_string(&mut text).expect("read the audit log");
-        let complete = text.rfind('\n').map_or("", |end| &text[..end]);
-        let all = complete.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line of JSON"));
-        all.filter(|e| e["user"]["username"] == OPERATOR)
-            .filter(|e| e["objectRef"]["resource"] != "leases" && e["stage"] == "ResponseComplete")
-            .map(|e| {
-                let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+        let is_write = |e: &Value| {
+            !["get", "list", "watch"].contains(&e["verb"].as_str().unwrap_or_default())
+                && e["objectRef"]["resource"] != "leases"
+                && e["stage"] == "ResponseComplete"
+        };
+        let mut writes = Vec::new();
+        each_of_the_operators(Path::new(self.get("TESTBED_AUDIT_LOG")), since, |e| {
+            if is_write(e) {
                 let target = &e["objectRef"];
-                let mut what = format!("{} {}", text(&e["verb"]), text(&target["resource"]));
-                if let Some(sub) = target["subresource"].as_str() {
-                    what = format!("{what}/{sub}");
-                }
                 let object = format!("{}/{}", text(&target["namespace"]), text(&target["name"]));
-                Write { what, object, code: e["responseStatus"]["code"].as_u64().unwrap_or_default() }
-            })
-            .collect()
+                let code = e["responseStatus"]["code"].as_u64().unwrap_or_default();
+                writes.push(Write { what: format!("{} {}", text(&e["verb"]), resource(target)), object, code });
+            }
+        });
+        writes
     }
+
+    /// What the operator ever asked for, each once.
+    pub fn operators_requests(&self) -> BTreeSet<Request> {
+        let log = Path::new(self.get("TESTBED_AUDIT_LOG"));
+        let mut all = BTreeSet::new();
+        // One that has become too long goes on under another name.
+        for file in log.parent().expect("a folder").read_dir().expect("the logs").flatten() {
+            let name = file.file_name().to_string_lossy().into_owned();
+            if name.starts_with("audit") {
+                each_of_the_operators(&file.path(), Mark(0), |e| {
+                    let target = &e["objectRef"];
+                    all.insert(Request {
+                        verb: text(&e["verb"]),
+                        group: text(&target["apiGroup"]),
+                        resource: resource(target),
+                        namespace: text(&target["namespace"]),
+                        forbidden: e["annotations"]["authorization.k8s.io/decision"] == "forbid",
+                    });
+                });
+            }
+        }
+        all
+    }
+}
+
+/// What the operator asked for since then. The API server writes its log as it answers: what was answered is in it.
+fn each_of_the_operators(log: &Path, since: Mark, mut take: impl FnMut(&Value)) {
+    let mut file = File::open(log).expect("the audit log");
+    file.seek(SeekFrom::Start(since.0)).expect("seek");
+    for line in BufReader::new(file).lines() {
+        // The last one may be half written.
+        let Ok(event) = serde_json::from_str::<Value>(&line.expect("read the audit log")) else { continue };
+        if event["user"]["username"] == OPERATOR {
+            take(&event);
+        }
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// The resource of an `objectRef`, with the subresource, if any.
+fn resource(target: &Value) -> String {
+    let resource = text(&target["resource"]);
+    target["subresource"].as_str().map_or(resource.clone(), |sub| format!("{resource}/{sub}"))
 }
 
 /// How many of each, and how many apart from events.

@@ -73,6 +73,9 @@ capabilities: {drop: [ALL]}
 - --lease-duration={{ int64 .Values.leaseDurationSeconds }}
 - --stop-within={{ sub (int64 .Values.terminationGracePeriodSeconds) 5 }}
 - --audit-log={{ .Values.auditLog }}
+{{- with .Values.traces.endpoint }}
+- --otlp-endpoint={{ . }}
+{{- end }}
 - --log={{ .Values.log.level }}
 - --log-format={{ .Values.log.format }}
 {{- with .Values.extraArgs }}

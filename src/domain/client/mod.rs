@@ -74,7 +74,7 @@ pub struct Observed {
 }
 
 /// The next thing to do.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, strum::IntoStaticStr)]
 pub enum Step {
     /// Put our finalizer on the object.
     AddFinalizer,
@@ -161,6 +161,13 @@ pub enum Step {
     Wait,
 }
 
+impl Step {
+    /// Its name, without what it is about.
+    pub fn name(&self) -> &'static str {
+        self.into()
+    }
+}
+
 /// A step, what the status is to say, and when to look again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
@@ -187,6 +194,18 @@ fn ending(o: &Observed, entry: &ClientRegistration, now: DateTime<Utc>) -> bool 
         || o.client.spec.suspend
         || o.namespace == NamespaceState::Terminating
         || (o.clock_trusted && in_line(o, entry) && now >= entry.spec.expires_at)
+}
+
+/// Whether an object never had a client yet, and may get one.
+pub fn is_on_the_way(client: &OAuthClient) -> bool {
+    let registered = client.status.as_ref().is_some_and(|s| s.registered_at.is_some());
+    !registered && client.metadata.deletion_timestamp.is_none()
+}
+
+/// Whether this status is the first to say that its client is Ready.
+pub fn is_first_ready(o: &Observed, status: &OAuthClientStatus) -> bool {
+    let registered = o.entries.iter().filter(|e| e.state().registered_at.is_some()).count();
+    is_on_the_way(&o.client) && registered == 1 && status.state.as_deref() == Some("Ready")
 }
 
 /// Whether the entry knows this generation of the object.

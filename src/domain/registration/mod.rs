@@ -119,7 +119,7 @@ pub struct Observed {
 }
 
 /// The next thing to do.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, strum::IntoStaticStr)]
 pub enum Step {
     /// Where the caller chooses the client_id: make the credential, and store it.
     Prepare,
@@ -182,6 +182,11 @@ pub enum Step {
 }
 
 impl Step {
+    /// Its name, without what it is about.
+    pub fn name(&self) -> &'static str {
+        self.into()
+    }
+
     /// Whether the server is asked in it, or in the step that follows from it.
     pub fn asks_the_server(&self) -> bool {
         matches!(
