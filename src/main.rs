@@ -19,6 +19,7 @@ use oauthclient_operator::kubernetes::{
 use oauthclient_operator::permit::Permit;
 use oauthclient_operator::telemetry::{self, Metrics, Watches, audit::Audit, traces::Traces};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
@@ -92,12 +93,11 @@ enum LogFormat {
     Json,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let mut flags = Flags::parse();
     let done = match flags.command.take() {
         Some(Command::Check { url }) => telemetry::check(&url).map(|answer| println!("{answer}")),
-        None => run(flags).await,
+        None => start(flags),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -120,7 +120,17 @@ fn collector(text: &str) -> Result<url::Url, String> {
     Ok(url)
 }
 
-async fn run(flags: Flags) -> Result<(), String> {
+/// Runs the operator. The lease has a thread of its own, so that it is renewed however busy the others are.
+fn start(flags: Flags) -> Result<(), String> {
+    use tokio::runtime::Builder;
+    let failed = |e: std::io::Error| format!("start threads: {e}");
+    let lease = Builder::new_multi_thread().worker_threads(1).thread_name("lease").enable_all().build();
+    let lease = lease.map_err(failed)?;
+    let others = Builder::new_multi_thread().enable_all().build().map_err(failed)?;
+    others.block_on(run(flags, lease.handle().clone()))
+}
+
+async fn run(flags: Flags, lease: Handle) -> Result<(), String> {
     start_log(&flags)?;
     let scope = Scope::new(&flags.watch_namespaces).map_err(|e| format!("--watch-namespaces: {e}"))?;
     let kinds = Kinds::new(&flags.workload_kinds).map_err(|e| format!("--workload-kind: {e}"))?;
@@ -139,9 +149,9 @@ async fn run(flags: Flags) -> Result<(), String> {
     let permit = Permit::none();
     let connect =
         || ClientBuilder::try_from(config.clone()).map_err(|e| format!("connect to the cluster at {address}: {e}"));
-    // For the lease, by a connection of its own, and the installation's id, which the first replica makes: without a permit.
+    let client = connect()?.with_layer(&Gate::new(permit.clone())).with_layer(&clock.layer()).build();
+    // Without a permit: the first replica makes it.
     let free = connect()?.with_layer(&clock.layer()).build();
-    let client = connect()?.with_layer(&Gate(permit.clone())).with_layer(&clock.layer()).build();
     let installation = installation::id(&free, &flags.namespace).await.map_err(|e| {
         format!(
             "read or make the ConfigMap with the installation's id in namespace {} at {address}: {}; apply deploy/operator.yaml, or name the right namespace with --namespace",
@@ -150,7 +160,12 @@ async fn run(flags: Flags) -> Result<(), String> {
         )
     })?;
     let lease_duration = Duration::from_secs(flags.lease_duration.into());
-    let election = Election::new(free, &flags.namespace, lease_duration, clock.clone(), permit.clone());
+    let own = {
+        // What it spawns runs there as well.
+        let _there = lease.enter();
+        connect()?.with_layer(&clock.layer()).build()
+    };
+    let election = Election::new(own, &flags.namespace, lease_duration, clock.clone(), permit.clone());
     let address = listener.local_addr().map(|a| a.to_string()).unwrap_or_default();
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -201,7 +216,7 @@ async fn run(flags: Flags) -> Result<(), String> {
     });
     // It answers until the process ends, so that the end can be watched.
     tokio::spawn(async move { axum::serve(listener, answers).await });
-    let done = work(ctx, election, &stop, Duration::from_secs(flags.stop_within.into())).await;
+    let done = work(ctx, &lease, election, &stop, Duration::from_secs(flags.stop_within.into())).await;
     traces.end().await;
     done
 }
@@ -209,6 +224,7 @@ async fn run(flags: Flags) -> Result<(), String> {
 /// Runs the controllers until the process is asked to stop, or may act no more.
 async fn work(
     ctx: Arc<Context>,
+    lease: &Handle,
     election: Election,
     stop: &watch::Sender<bool>,
     grace: Duration,
@@ -222,7 +238,7 @@ async fn work(
     running.spawn(timekeeper::run(ctx.clone()));
     running.spawn(async move { ctx.begin().await });
     let (let_go, told) = watch::channel(false);
-    let mut held = tokio::spawn(election.run(told));
+    let mut held = lease.spawn(election.run(told));
     tokio::select! {
         () = signal => {}
         ended = &mut held => {

@@ -200,6 +200,17 @@ fn stood_still(
         acting(bed, w, replicas);
         replicas.resize_with(REPLICAS, || Replica::start(bed, "none"));
         make(w, clients, &format!("{round}-{attempt}"));
+        if point == "before-delete" {
+            // One that was never registered is not deleted at the server.
+            let client = Client::new(format!("r{round}-{attempt}-there"), Fate::Deleted);
+            client.make(w);
+            w.until("there is a client to be deleted", || {
+                let there = ready(w).iter().any(|(name, _)| *name == client.name);
+                there || replicas[0].stands_still() || holder(w) != replicas[0].identity
+            });
+            client.act(w);
+            clients.push(client);
+        }
         let mut lost = false;
         w.until(&format!("a replica stands still {point}"), || {
             lost = holder(w) != replicas[0].identity && !replicas[0].stands_still();

@@ -391,6 +391,15 @@ fn authority(text: &str) -> &str {
     rest.split(['/', '?', '#']).next().unwrap_or_default()
 }
 
+/// Whether certificates can be checked by this bundle.
+///
+/// # Errors
+///
+/// [`HttpError::CaBundle`]: what is wrong with it.
+pub fn check_ca_bundle(bundle: &str) -> Result<(), HttpError> {
+    roots_of(bundle).map(drop)
+}
+
 fn roots_of(bundle: &str) -> Result<RootCertStore, HttpError> {
     let blocks = pem::parse_many(bundle).map_err(|e| HttpError::CaBundle(format!("it is not PEM ({e})")))?;
     let mut roots = RootCertStore::empty();

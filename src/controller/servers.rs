@@ -12,7 +12,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::api::{AuthorizationServer, EvidenceLevel, RequestLimits, ServerSnapshot};
-use crate::authorization_server::http::{Http, HttpConfig, HttpError, RequestObserver};
+use crate::authorization_server::http::{self, Http, HttpConfig, HttpError, RequestObserver};
 use crate::authorization_server::keycloak::Keycloak;
 use crate::authorization_server::limits::{Limits, Priority};
 use crate::domain::names;
@@ -216,9 +216,72 @@ pub fn snapshot(server: &AuthorizationServer, tenants_own_key: bool) -> ServerSn
     }
 }
 
+/// A server as an entry keeps it, checked by the certificates that it has today as well: a CA is replaced within a
+/// client's life. One that is gone, or another one of its name, changes nothing; nor does a bundle that is none.
+pub fn with_todays_ca(kept: &mut ServerSnapshot, today: &AuthorizationServer) {
+    if today.name_any() != kept.name || today.spec.issuer != kept.issuer {
+        return;
+    }
+    let now = today.spec.tls.as_ref().map(|t| t.ca_bundle.as_str());
+    kept.ca_bundle = match (kept.ca_bundle.take(), now) {
+        (before, Some(now)) if http::check_ca_bundle(now).is_err() => before,
+        (Some(before), Some(now)) if before.trim() != now.trim() => {
+            Some(format!("{}\n{}\n", before.trim(), now.trim()))
+        }
+        (_, now) => now.map(ToOwned::to_owned),
+    };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn kept(ca_bundle: Option<&str>) -> ServerSnapshot {
+        let entry = include_str!("../../tests/fixtures/v1alpha1/entry-registered.yaml");
+        let entry: crate::api::ClientRegistration = serde_yaml::from_str(entry).expect("an entry");
+        ServerSnapshot { ca_bundle: ca_bundle.map(ToOwned::to_owned), ..entry.spec.server }
+    }
+
+    fn today(kept: &ServerSnapshot, ca_bundle: Option<&str>) -> AuthorizationServer {
+        let server = include_str!("../../tests/fixtures/v1alpha1/server.yaml");
+        let mut server: AuthorizationServer = serde_yaml::from_str(server).expect("a server");
+        server.metadata.name = Some(kept.name.clone());
+        server.spec.issuer.clone_from(&kept.issuer);
+        server.spec.tls = ca_bundle.map(|ca| crate::api::Tls { ca_bundle: ca.to_owned() });
+        server
+    }
+
+    fn ca() -> String {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        rcgen::CertificateParams::default().self_signed(&key).expect("a certificate").pem()
+    }
+
+    #[test]
+    fn a_new_ca_is_trusted_beside_the_one_of_before() {
+        let (old, new) = (ca(), ca());
+        let after = |before: Option<&str>, now: Option<&str>| {
+            let mut kept = kept(before);
+            let today = today(&kept, now);
+            with_todays_ca(&mut kept, &today);
+            kept.ca_bundle
+        };
+        let both = after(Some(&old), Some(&new)).expect("a bundle");
+        assert!(both.contains(old.trim()) && both.contains(new.trim()) && http::check_ca_bundle(&both).is_ok());
+        assert_eq!(after(Some(&old), Some(&old)).as_deref(), Some(old.as_str()));
+        assert_eq!(after(None, Some(&new)).as_deref(), Some(new.as_str()), "the system's are not meant any more");
+        assert_eq!(after(Some(&old), None), None, "the system's are meant now");
+        assert_eq!(after(Some(&old), Some("no certificate")).as_deref(), Some(old.as_str()));
+    }
+
+    #[test]
+    fn another_server_of_that_name_says_nothing() {
+        let (old, new) = (ca(), ca());
+        let mut kept = kept(Some(&old));
+        let mut other = today(&kept, Some(&new));
+        other.spec.issuer = "https://other.example".into();
+        with_todays_ca(&mut kept, &other);
+        assert_eq!(kept.ca_bundle.as_deref(), Some(old.as_str()));
+    }
 
     #[test]
     fn a_crowd_looks_as_often_as_a_few() {

@@ -1,22 +1,39 @@
-//! The Kubernetes client of a replica that may not act now reads, and writes nothing.
+//! What the controllers' Kubernetes client sends, and when: a replica that may not act now reads, and writes nothing; and
+//! never is so much under way that the renewal of the lease waits behind it.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Method, Request};
+use tokio::sync::Semaphore;
 use tower::{BoxError, Layer, Service};
 
 use crate::permit::{Lapsed, Permit};
 
+/// How many requests are under way at a time, watches apart. A replica that takes over looks at everything: without a bound
+/// all of it is asked at once, and the API server, which lets each user's requests wait for each other, is late with the lease.
+const AT_A_TIME: usize = 32;
+
 /// A layer for the Kubernetes client: whatever is no reading is sent while the permit is valid, and only then.
 #[derive(Debug, Clone)]
-pub struct Gate(pub Permit);
+pub struct Gate {
+    permit: Permit,
+    turns: Arc<Semaphore>,
+}
+
+impl Gate {
+    /// A gate that this permit opens.
+    pub fn new(permit: Permit) -> Self {
+        Self { permit, turns: Arc::new(Semaphore::new(AT_A_TIME)) }
+    }
+}
 
 impl<S> Layer<S> for Gate {
     type Service = Gated<S>;
 
     fn layer(&self, inner: S) -> Gated<S> {
-        Gated { inner, permit: self.0.clone() }
+        Gated { inner, gate: self.clone() }
     }
 }
 
@@ -24,7 +41,7 @@ impl<S> Layer<S> for Gate {
 #[derive(Debug, Clone)]
 pub struct Gated<S> {
     inner: S,
-    permit: Permit,
+    gate: Gate,
 }
 
 impl<S, B> Service<Request<B>> for Gated<S>
@@ -43,15 +60,23 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let reads = request.method() == Method::GET;
-        if !reads && !self.permit.is_valid() {
+        let watches = request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "watch=true"));
+        let Gate { permit, turns } = self.gate.clone();
+        if !reads && !permit.is_valid() {
             return Box::pin(async { Err(Lapsed.into()) });
         }
+        // Nothing of it is sent before it is polled.
         let sent = self.inner.call(request);
-        if reads {
-            return Box::pin(async { sent.await.map_err(Into::into) });
-        }
-        let permit = self.permit.clone();
-        Box::pin(async move { permit.guard(sent).await?.map_err(Into::into) })
+        Box::pin(async move {
+            if watches {
+                return sent.await.map_err(Into::into);
+            }
+            let _turn = turns.acquire().await?;
+            if reads {
+                return sent.await.map_err(Into::into);
+            }
+            permit.guard(sent).await?.map_err(Into::into)
+        })
     }
 }
 
@@ -80,7 +105,39 @@ mod tests {
             std::future::ready(Ok::<_, BoxError>(Response::new(())))
         });
         let request = Request::builder().method(method).body(()).unwrap();
-        let answer = Gate(permit).layer(server).oneshot(request).await;
+        let answer = Gate::new(permit).layer(server).oneshot(request).await;
         assert_eq!((answer.is_ok(), sent.load(Ordering::Relaxed)), (expected == 1, expected));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_so_many_are_under_way_and_watches_besides() {
+        let under_way = Arc::new(AtomicUsize::new(0));
+        let counted = under_way.clone();
+        let server = tower::service_fn(move |_: Request<()>| {
+            let counted = counted.clone();
+            async move {
+                counted.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+                Ok::<_, BoxError>(Response::new(()))
+            }
+        });
+        let gated = Gate::new(Permit::unlimited()).layer(server);
+        let ask = |method: Method, uri: &'static str| {
+            let request = Request::builder().method(method).uri(uri).body(()).unwrap();
+            tokio::spawn(gated.clone().oneshot(request))
+        };
+        let reads = (0..AT_A_TIME).map(|_| ask(Method::GET, "/api/v1/namespaces/a?limit=5"));
+        let writes = (0..AT_A_TIME).map(|_| ask(Method::PATCH, "/api/v1/namespaces/a"));
+        let all: Vec<_> = reads.chain(writes).collect();
+        let watch = ask(Method::GET, "/api/v1/namespaces?limit=5&watch=true");
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        assert_eq!(under_way.load(Ordering::Relaxed), AT_A_TIME + 1, "and the watch");
+        // One whose asker goes away makes room.
+        all[0].abort();
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        assert_eq!(under_way.load(Ordering::Relaxed), AT_A_TIME + 2);
+        for sent in all.into_iter().skip(1).chain([watch]) {
+            assert!(sent.await.expect("it was not aborted").is_ok());
+        }
     }
 }

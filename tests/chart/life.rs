@@ -31,6 +31,7 @@ fn an_installation_lives_and_ends() {
     w.client("c", &json!({}));
     w.wait("oauthclient/c", "condition=Ready");
 
+    there_is_no_second_one(&bed);
     people::roles_are_what_they_are_for(&w);
     let before = State::of(&w);
     upgrades_leave_clients_alone(&w, &before);
@@ -161,6 +162,17 @@ fn operator_is_asked(bed: &Bed, address: &str) {
     let said = bed.helm(&dry).unwrap_or_else(|said| said);
     assert!(!said.contains("forbidden"), "{said}");
     bed.kubectl(&[&HOME[..], &["delete", "pod", "oauthclient-operator-ready", "--ignore-not-found"]].concat());
+}
+
+/// What there is once in a cluster is the first one's.
+fn there_is_no_second_one(bed: &Bed) {
+    let before = objects(bed);
+    let second = ["install", "second", CHART, "-n", "second", "--create-namespace"];
+    let refused = bed.helm(&second).expect_err("there is one already");
+    assert!(refused.contains("cannot be imported into the current release"), "{refused}");
+    assert_eq!(objects(bed), before);
+    let theirs = bed.kubectl(&["get", "deployments,serviceaccounts,configmaps", "-n", "second", "-o", "name"]);
+    assert!(!theirs.contains("second-"), "{theirs}");
 }
 
 fn upgrades_leave_clients_alone(w: &World, before: &State) {

@@ -1,5 +1,6 @@
 //! The Helm chart: what it renders, what it refuses, and a whole life of an installation with a client that lives.
 
+mod conform;
 mod life;
 mod people;
 mod refusals;

@@ -395,7 +395,7 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
         "/apiVersion",
         "v1",
     ),
-    ("extraObjects: ['{apiVersion: v1, kind: ConfigMap, metadata: {name: y}}']", "ConfigMap/y", "/apiVersion", "v1"),
+    ("extraObjects: ['{apiVersion: v1, kind: ConfigMap, metadata: {name: z}}']", "ConfigMap/z", "/apiVersion", "v1"),
 ];
 const IMAGE: &str = "/spec/template/spec/containers/0/image";
 /// One of the flags.

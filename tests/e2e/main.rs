@@ -77,7 +77,8 @@ fn a_clients_whole_life() {
     let metrics = operator.page("/metrics").expect("metrics");
     collector.nothing_leaked_and_nothing_missed(&bed, &metrics, is_told(""));
     if is_told("") {
-        rights::every_right_is_used_and_none_is_missing(&bed);
+        bed.every_right_is_used();
+        bed.no_right_was_missing();
     }
     let log = operator.stop();
     assert!(failed.is_empty(), "failed: {failed:?}; operator log: {log}");

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::support::audit::Request;
-use crate::support::{Bed, World};
+use crate::support::World;
 use crate::{Story, stories};
 
 /// The stories told here.
@@ -187,65 +186,4 @@ fn a_tenant_has_its_own_clients_and_no_more(w: &World) {
     assert!(refused.contains("blockOwnerDeletion"), "{refused}");
     w.try_kubectl(&["delete", "oauthclient/c", "--timeout=120s", &tenant]).expect("a tenant deletes its client");
     assert!(w.live().is_empty());
-}
-
-/// What is asked of the API server by nobody: admission looks for it where a Secret gets its owner, which
-/// `a_tenant_has_its_own_clients_and_no_more` shows.
-const LOOKED_FOR: &[&str] = &["oauthclients/finalizers update"];
-
-/// Told when all stories are: whatever the chart lets the operator do was done, and nothing that it asked for was refused.
-pub fn every_right_is_used_and_none_is_missing(bed: &Bed) {
-    let asked = bed.operators_requests();
-    let refused: Vec<_> = asked.iter().filter(|r| r.forbidden).collect();
-    assert!(refused.is_empty(), "the operator may not: {refused:#?}");
-    let mut idle = Vec::new();
-    for right in granted_to_the_operator(bed) {
-        let used = asked.iter().any(|r| {
-            (&r.verb, &r.group, &r.resource) == (&right.verb, &right.group, &right.resource)
-                && (right.namespace.is_empty() || right.namespace == r.namespace)
-        });
-        if !used && !LOOKED_FOR.contains(&format!("{} {}", right.resource, right.verb).as_str()) {
-            idle.push(right);
-        }
-    }
-    assert!(idle.is_empty(), "nothing needs it, take it out of the chart: {idle:#?}");
-}
-
-/// Each right that a binding gives the operator: in one namespace, or everywhere.
-fn granted_to_the_operator(bed: &Bed) -> BTreeSet<Request> {
-    let read = |what: &[&str]| -> Value {
-        serde_json::from_str(&bed.kubectl(&[&["get", "-o", "json"], what].concat())).expect("JSON")
-    };
-    let bindings = read(&["clusterrolebindings,rolebindings", "--all-namespaces"]);
-    let ours = |b: &&Value| {
-        let subjects = b["subjects"].as_array().cloned().unwrap_or_default();
-        subjects.iter().any(|s| s["kind"] == "ServiceAccount" && s["name"] == "oauthclient-operator")
-    };
-    let mut all = BTreeSet::new();
-    for binding in bindings["items"].as_array().expect("bindings").iter().filter(ours) {
-        let namespace = binding["metadata"]["namespace"].as_str().unwrap_or_default();
-        let role = &binding["roleRef"];
-        let (kind, name) = (role["kind"].as_str().expect("a kind"), role["name"].as_str().expect("a name"));
-        let role = if kind == "Role" { read(&["-n", namespace, kind, name]) } else { read(&[kind, name]) };
-        for rule in role["rules"].as_array().expect("rules") {
-            for ((group, resource), verb) in each(&rule["apiGroups"])
-                .flat_map(|group| each(&rule["resources"]).map(move |resource| (group, resource)))
-                .flat_map(|both| each(&rule["verbs"]).map(move |verb| (both, verb)))
-            {
-                all.insert(Request {
-                    verb: verb.into(),
-                    group: group.into(),
-                    resource: resource.into(),
-                    namespace: namespace.into(),
-                    forbidden: false,
-                });
-            }
-        }
-    }
-    assert!(all.len() > 30, "{all:#?}");
-    all
-}
-
-fn each(values: &Value) -> impl Iterator<Item = &str> {
-    values.as_array().into_iter().flatten().filter_map(Value::as_str)
 }

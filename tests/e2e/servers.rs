@@ -6,8 +6,12 @@ use crate::support::World;
 use crate::{Story, stories};
 
 /// The stories told here.
-pub const STORIES: &[Story] =
-    &stories![server_is_held_while_clients_live, a_server_that_is_down_is_a_debt, what_ends_goes_before_what_begins,];
+pub const STORIES: &[Story] = &stories![
+    server_is_held_while_clients_live,
+    a_server_that_is_down_is_a_debt,
+    what_ends_goes_before_what_begins,
+    a_new_ca_is_for_clients_from_before_as_well,
+];
 
 fn server_is_held_while_clients_live(w: &World) {
     w.client("c", &json!({}));
@@ -70,4 +74,25 @@ fn what_ends_goes_before_what_begins(w: &World) {
     // Each takes three seconds, so it is for kubectl to come to its point; in line, all would have gone before.
     assert!(before <= 10, "{before} of 15 registrations went before one deletion");
     w.kubectl(&["delete", "oauthclients", "--all", "--wait=false"]);
+}
+
+fn a_new_ca_is_for_clients_from_before_as_well(w: &World) {
+    w.client("c", &json!({}));
+    w.wait("oauthclient/c", "condition=Ready");
+    let ca = w.start_server_of_another_ca();
+    w.kubectl(&["delete", "oauthclient/c", "--wait=false"]);
+    w.until("it is noticed, and said", || {
+        w.entry("c")["status"]["retry"]["lastError"]
+            .as_str()
+            .is_some_and(|e| e.contains("check the server's certificate"))
+    });
+    w.server(&json!({"tls": {"caBundle": ca}}));
+    w.wait_gone("oauthclient/c");
+    let entry = w.entry("c");
+    assert_eq!(entry["status"]["evidence"]["level"], "Proven");
+    assert_ne!(entry["spec"]["server"]["caBundle"], json!(ca), "what is on record stays");
+    // The tests trust the first one.
+    w.stop_server();
+    w.start_server();
+    assert!(w.live().is_empty());
 }

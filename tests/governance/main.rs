@@ -74,6 +74,10 @@ fn nothing_before_the_yes() {
     }
     let metrics = operator.page("/metrics").expect("metrics");
     collector.nothing_leaked(&bed, &metrics, only.is_empty());
+    bed.no_right_was_missing();
+    if only.is_empty() {
+        bed.rights_are_used_that_only("governance");
+    }
     let log = operator.stop();
     assert!(failed.is_empty(), "failed: {failed:?}; operator log: {log}");
 }

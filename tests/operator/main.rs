@@ -4,6 +4,7 @@
 mod again;
 mod clock;
 mod namespaces;
+mod retention;
 mod stopping;
 #[path = "../support/mod.rs"]
 mod support;
@@ -16,7 +17,7 @@ use support::Bed;
 
 type Story = (&'static str, fn(&Bed));
 
-const STORIES: [Story; 10] = [
+const STORIES: [Story; 11] = [
     ("metrics_and_readiness", telling::metrics_and_readiness),
     ("one_audit_line_and_one_event_each", telling::one_audit_line_and_one_event_each),
     ("a_clients_two_stories", traces::a_clients_two_stories),
@@ -25,6 +26,7 @@ const STORIES: [Story; 10] = [
     ("stopping_finishes_what_was_begun", stopping::stopping_finishes_what_was_begun),
     ("stopping_does_not_wait_for_ever", stopping::stopping_does_not_wait_for_ever),
     ("back_off_survives_a_restart", again::back_off_survives_a_restart),
+    ("what_was_kept_long_enough_goes", retention::what_was_kept_long_enough_goes),
     ("logs_can_be_for_people", again::logs_can_be_for_people),
     // Takes rights away: the last one.
     ("other_namespaces_are_not_looked_at", namespaces::other_namespaces_are_not_looked_at),
@@ -44,6 +46,9 @@ fn the_operator_as_a_process() {
         if !held {
             failed.push(name);
         }
+    }
+    if only.is_empty() {
+        bed.rights_are_used_that_only("operator");
     }
     // One of them stops the API server.
     collector.nothing_leaked(&bed, "", only.is_empty());

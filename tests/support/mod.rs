@@ -15,6 +15,7 @@ pub mod process;
 mod provider;
 pub mod proxy;
 mod read;
+mod rights;
 pub mod storm;
 mod world;
 

@@ -25,12 +25,17 @@ pub struct Provider {
 impl Provider {
     /// Starts one that keeps its clients under this name; `behind`: the URL of the proxy before it.
     pub fn start(bed: &Bed, name: &str, port: &str, behind: Option<&str>) -> Self {
+        Self::start_with(bed, name, port, behind, [bed.get("TESTBED_CERT"), bed.get("TESTBED_KEY")])
+    }
+
+    /// As [`Provider::start`], with this certificate and key (paths of PEM files).
+    fn start_with(bed: &Bed, name: &str, port: &str, behind: Option<&str>, [cert, key]: [&str; 2]) -> Self {
         let mut command = Command::new(bed.get("TESTBED_NODE"));
         command
             .arg(bed.get("TESTBED_OIDC_SERVER"))
             .env("PORT", port)
-            .env("TLS_CERT", bed.get("TESTBED_CERT"))
-            .env("TLS_KEY", bed.get("TESTBED_KEY"))
+            .env("TLS_CERT", cert)
+            .env("TLS_KEY", key)
             .env("INITIAL_ACCESS_TOKEN", TOKEN)
             .env("STORE_FILE", bed.dir().join(format!("{name}.clients")))
             .envs(behind.map(|url| ("ISSUER", url)));
@@ -80,6 +85,30 @@ impl World<'_> {
         let mut provider = self.provider.borrow_mut();
         let started = Provider::start(self.bed, &self.namespace, provider.port(), self.behind());
         *provider = started;
+    }
+
+    /// Starts it with another certificate, signed by a CA of its own, which is returned (PEM).
+    pub fn start_server_of_another_ca(&self) -> String {
+        use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = params.self_signed(&key).expect("a CA").pem();
+        let issuer = Issuer::new(params, key);
+        let key = KeyPair::generate().expect("a key");
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let certificate =
+            CertificateParams::new(names).expect("names").signed_by(&key, &issuer).expect("a certificate");
+        let [cert, private] = [("pem", certificate.pem()), ("key", key.serialize_pem())].map(|(end, pem)| {
+            let path = self.bed.scratch(&format!("{}-another-ca.{end}", self.namespace));
+            std::fs::write(&path, pem).expect("write a file");
+            path
+        });
+        let mut provider = self.provider.borrow_mut();
+        provider.stop();
+        let port = provider.port().to_owned();
+        *provider = Provider::start_with(self.bed, &self.namespace, &port, self.behind(), [&cert, &private]);
+        ca
     }
 
     /// Another server, which calls itself like this world's and knows nobody.

@@ -40,4 +40,5 @@ fn exactly_what_is_ours_and_unclaimed_goes() {
     lost_ledger::lost_ledger(&bed, &w, &realm);
     eprintln!("sweep: two installations, and two clusters");
     neighbours::neighbours(&bed, &w, &realm);
+    bed.rights_are_used_that_only("sweep");
 }

@@ -4,7 +4,8 @@ use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::Api;
 use kube::{CustomResourceExt, ResourceExt};
 
-use crate::api::{ClientRegistration, OAuthClient};
+use crate::api::{AuthorizationServer, ClientRegistration, OAuthClient};
+use crate::controller::servers::with_todays_ca;
 use crate::controller::{Context, proof};
 use crate::domain::client::is_told;
 use crate::domain::ends::{Circumstances, ClientState, NamespaceState};
@@ -77,9 +78,16 @@ pub async fn observe(ctx: &Context, entry: ClientRegistration) -> Work {
         workload,
         clock_trusted: ctx.clock_trusted(),
     };
+    let mut spec = entry.spec.clone();
+    if entry.is_live() {
+        let servers: Api<AuthorizationServer> = Api::all(ctx.client.clone());
+        if let Look::There(today) = look(&servers, AuthorizationServer::crd_name(), &spec.server.name).await {
+            with_todays_ca(&mut spec.server, &today);
+        }
+    }
     let observed = Observed {
         name: entry.name_any(),
-        spec: entry.spec.clone(),
+        spec,
         status: entry.state(),
         circumstances,
         management,
