@@ -48,7 +48,7 @@ pub enum Action {
     Revoked,
     /// A client may exist that the ledger cannot revoke.
     PossibleOrphan,
-    /// The OAuthClient was let go before its client was proven to be gone, after `deletionWaitsAtMost`.
+    /// The OAuthClient was let go before its client was proven to be gone, after `revocation.holdDeletionFor`.
     DeletionNotHeld,
     /// The sweep revoked a client that no ledger entry claims.
     OrphanRevoked,

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::people;
 use crate::render::{self, CHART};
+use crate::support::process::Running;
 use crate::support::{Bed, World};
 use crate::values;
 
@@ -58,7 +59,25 @@ fn an_installation_lives_and_ends() {
     w.kubectl(&["delete", "oauthclient", "d", "--timeout=120s"]);
     let refused = |line: &Value| line.to_string().to_lowercase().contains("forbidden");
     assert!(!operator.lines().iter().any(refused), "a right that the chart does not give: {:#?}", operator.lines());
+    nothing_is_left(&w, operator);
+}
+
+/// What docs/install.md says of leaving nothing: while the operator runs it takes its finalizers off.
+fn nothing_is_left(w: &World, operator: Running) {
+    let delete = |what: &[&str]| w.bed.kubectl(&[&["delete", "--timeout=120s"], what].concat());
+    delete(&["oauthclients", "--all", "--all-namespaces"]);
+    delete(&["authorizationservers", "--all"]);
+    delete(&["-n", "oauthclient-system", "clientregistrations", "--all"]);
     operator.finish();
+    w.bed.helm(&[&HOME[..], &["uninstall", RELEASE]].concat()).expect("nothing lives");
+    delete(&["namespace", "oauthclient-system"]);
+    delete(&["-f", &format!("{CHART}/files/crds")]);
+    let guard = ["oauthclient-guard", "oauthclient-guard-secrets", "oauthclient-guard-installation"];
+    delete(&[&["validatingadmissionpolicybinding,validatingadmissionpolicy"], &guard[..]].concat());
+    let all = "crd,validatingadmissionpolicies,mutatingadmissionpolicies,clusterroles,clusterrolebindings,namespaces";
+    let left = w.bed.kubectl(&["get", all, "-o", "name"]);
+    let ours: Vec<&str> = left.lines().filter(|name| name.contains("oauthclient")).collect();
+    assert!(ours.is_empty(), "{ours:?}");
 }
 
 /// Objects of this release, as `kubectl get -o name` calls them.

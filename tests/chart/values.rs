@@ -80,6 +80,7 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
         "/roleRef/name",
         "oauthclient-operator-tenants",
     ),
+    ("watchNamespaces: ['1234']", "RoleBinding/1234/oauthclient-operator-tenants", "/kind", "RoleBinding"),
     ("watchNamespaces: [a, b]", "ClusterRoleBinding/oauthclient-operator-tenants", "", "null"),
     ("watchNamespaces: [a, b]", "ClusterRoleBinding/oauthclient-operator", "/roleRef/name", "oauthclient-operator"),
     (
@@ -143,6 +144,7 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
         "1Gi",
     ),
     ("runAsUser: 1000", "Deployment/oauthclient-operator", "/spec/template/spec/securityContext/runAsGroup", "1000"),
+    ("runAsUser: 1000", "Deployment/oauthclient-operator", "/spec/template/spec/securityContext/fsGroup", "1000"),
     ("runAsUser: null", "Deployment/oauthclient-operator", "/spec/template/spec/securityContext/runAsUser", "null"),
     ("runAsUser: null", "Deployment/oauthclient-operator", "/spec/template/spec/securityContext/runAsNonRoot", "true"),
     ("podAnnotations: {a: b}", "Deployment/oauthclient-operator", "/spec/template/metadata/annotations/a", "b"),
@@ -192,8 +194,14 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     (
         "networkPolicy: {enabled: true, scrapeFrom: [{podSelector: {}}]}",
         "NetworkPolicy/oauthclient-operator",
-        "/spec/ingress/0/from",
-        "[{podSelector: {}}]",
+        "/spec/ingress/0/from/0",
+        "{podSelector: {}}",
+    ),
+    (
+        "networkPolicy: {enabled: true, scrapeFrom: [{podSelector: {}}]}",
+        "NetworkPolicy/oauthclient-operator",
+        "/spec/ingress/0/from/1/podSelector/matchLabels/app.kubernetes.io~1name",
+        "oauthclient-operator-test",
     ),
     (
         "networkPolicy: {enabled: true, dnsTo: [{podSelector: {}}]}",
@@ -360,7 +368,7 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
         "--namespace=other",
     ),
     (
-        "extraEnv: [{name: HTTPS_PROXY, value: p}]",
+        "extraEnv: [{name: OTEL_SERVICE_NAME, value: p}]",
         "Deployment/oauthclient-operator",
         "/spec/template/spec/containers/0/env/1/value",
         "p",

@@ -51,6 +51,9 @@ runAsNonRoot: true
 {{- with .Values.runAsUser }}
 runAsUser: {{ int64 . }}
 runAsGroup: {{ int64 . }}
+# Volumes of extraVolumes are this group's.
+fsGroup: {{ int64 . }}
+fsGroupChangePolicy: OnRootMismatch
 {{- end }}
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
