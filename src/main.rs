@@ -112,7 +112,9 @@ fn main() -> ExitCode {
 /// A collector's address.
 fn collector(text: &str) -> Result<url::Url, String> {
     let url = url::Url::parse(text).map_err(|e| e.to_string())?;
-    if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some() {
+    let bare =
+        url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
+    if !matches!(url.scheme(), "http" | "https") || !bare {
         return Err(
             "give scheme, host and port of a collector's OTLP/HTTP receiver, such as http://localhost:4318".into()
         );
@@ -144,9 +146,11 @@ async fn run(flags: Flags, lease: Handle) -> Result<(), String> {
         .await
         .map_err(|e| format!("--listen {}: {e}; choose an address of this host and a free port", flags.listen))?;
     let clock = Clock::new();
-    let config = cluster().await?;
+    let mut config = cluster().await?;
     let address = config.cluster_url.to_string();
     let permit = Permit::none();
+    // By the controllers' own patience: kube's tries each request again for minutes, with its turn at the gate in hand.
+    config.default_retry = false;
     let connect =
         || ClientBuilder::try_from(config.clone()).map_err(|e| format!("connect to the cluster at {address}: {e}"));
     let client = connect()?.with_layer(&Gate::new(permit.clone())).with_layer(&clock.layer()).build();
@@ -259,6 +263,8 @@ async fn work(
         let _ = held.await;
         tracing::info!("stopped");
     } else {
+        // Others wait until the lease is over, and no longer.
+        held.abort();
         tracing::warn!(
             seconds = grace.as_secs(),
             "stopped with passes under way, as a crash would have: what they did is on record, the next start goes on"

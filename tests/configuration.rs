@@ -32,6 +32,7 @@ fn help_explains_every_flag() {
 #[case(&["--listen", "192.0.2.1:1"], "--listen 192.0.2.1:1: ")]
 #[case(&["--listen", "8080"], "invalid value '8080' for '--listen <ADDRESS:PORT>'")]
 #[case(&["--otlp-endpoint", "collector:4318"], "for '--otlp-endpoint <URL>': give scheme, host and port")]
+#[case(&["--otlp-endpoint", "https://me:secret@collector"], "for '--otlp-endpoint <URL>': give scheme, host and port")]
 #[case(&["--otlp-endpoint", "collector"], "invalid value 'collector' for '--otlp-endpoint <URL>'")]
 #[case(&["--listen", "127.0.0.1:0"], "find the cluster: ")]
 fn what_is_wrong_is_said(#[case] args: &[&str], #[case] says: &str) {

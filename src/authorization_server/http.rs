@@ -126,8 +126,8 @@ pub struct Http {
 
 struct Inner {
     client: Client,
-    gate: Gate,
-    breaker: Breaker,
+    gate: Arc<Gate>,
+    breaker: Arc<Breaker>,
     permit: Permit,
     allow_plain_http: bool,
     request_timeout: Duration,
@@ -141,6 +141,26 @@ impl Http {
     ///
     /// A CA bundle that is not PEM certificates.
     pub fn new(config: &HttpConfig, observer: Arc<dyn RequestObserver>, permit: Permit) -> Result<Self, HttpError> {
+        Self::sharing(config, observer, permit, Arc::new(Gate::new(&config.limits)), Arc::default())
+    }
+
+    /// A client for the same server that trusts this CA bundle: limits and circuit are shared with this one.
+    ///
+    /// # Errors
+    ///
+    /// A CA bundle that is not PEM certificates.
+    pub fn trusting(&self, config: &HttpConfig) -> Result<Self, HttpError> {
+        let inner = &self.inner;
+        Self::sharing(config, self.observer.clone(), inner.permit.clone(), inner.gate.clone(), inner.breaker.clone())
+    }
+
+    fn sharing(
+        config: &HttpConfig,
+        observer: Arc<dyn RequestObserver>,
+        permit: Permit,
+        gate: Arc<Gate>,
+        breaker: Arc<Breaker>,
+    ) -> Result<Self, HttpError> {
         let roots = match &config.ca_bundle {
             Some(bundle) => roots_of(bundle)?,
             None => system_roots(),
@@ -162,8 +182,8 @@ impl Http {
         Ok(Self {
             inner: Arc::new(Inner {
                 client,
-                gate: Gate::new(&config.limits),
-                breaker: Breaker::default(),
+                gate,
+                breaker,
                 permit,
                 allow_plain_http: config.allow_plain_http,
                 request_timeout: config.limits.request_timeout,

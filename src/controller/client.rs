@@ -166,11 +166,11 @@ async fn pass(namespace: &str, name: &str, ctx: &Context) -> Result<Action, Erro
             let ready = is_first_ready(&view.observed, &status);
             changed.status = Some(status);
             write_status(&api, name, &changed).await?;
-            for told in told {
-                ctx.decided(&changed, &told).await;
-            }
             if let Some(applied) = client.metadata.creation_timestamp.as_ref().filter(|_| ready) {
                 ctx.traces.over(Story::of_client(client), applied.0);
+            }
+            for told in told {
+                ctx.decided(&changed, &told).await;
             }
         }
         if step == Step::Wait {

@@ -100,6 +100,7 @@ async fn pass(name: &str, ctx: &Context) -> Result<Action, Error> {
         return Ok(Action::await_change());
     }
     let mut turn = None;
+    let began = ctx.clock.now();
     for _ in 0..STEPS {
         let now = ctx.clock.now();
         // It may have been set in the middle of a pass.
@@ -112,6 +113,7 @@ async fn pass(name: &str, ctx: &Context) -> Result<Action, Error> {
                 Ok(turn) => Some(turn),
                 Err(away) => return Ok(Action::requeue(away)),
             };
+            observe::certificates(ctx, &mut work).await;
         }
         match step {
             Step::Wait { until } => return Ok(at(until, now)),
@@ -124,7 +126,8 @@ async fn pass(name: &str, ctx: &Context) -> Result<Action, Error> {
                 let last = matches!(other, Step::RecordFinal(..));
                 ctx.traces.step(story.clone(), name, act::act(ctx, &mut work, other)).await?;
                 if let (true, Some(story), Some(end)) = (last, story, &work.observed.status.end) {
-                    ctx.traces.over(story, end.at);
+                    // The credential may have been tried before the end went on record.
+                    ctx.traces.over(story, end.at.min(began));
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Connections to authorization servers: one for each server and its settings, shared by all entries about it.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -52,7 +53,10 @@ impl Turns {
 
 /// Opens connections and keeps them.
 pub struct Servers {
+    /// By server, settings and CA bundle.
     open: Mutex<HashMap<String, Http>>,
+    /// By server and settings: limits and circuit are the server's, whatever it is checked by.
+    shared: Mutex<HashMap<String, Http>>,
     turns: Mutex<HashMap<String, Turns>>,
     /// By server; with the digest of the operator's credential, which may change.
     keycloaks: Mutex<HashMap<String, (String, Keycloak)>>,
@@ -89,6 +93,7 @@ impl Servers {
         let circuits = broadcast::Sender::new(UNHEARD);
         Self {
             open: Mutex::default(),
+            shared: Mutex::default(),
             turns: Mutex::default(),
             keycloaks: Mutex::default(),
             metrics,
@@ -138,7 +143,11 @@ impl Servers {
                 request_timeout: limits.request_timeout.get().unwrap_or(Duration::from_secs(10)),
             },
         };
-        let http = Http::new(&config, observer, self.permit.clone())?;
+        let mut shared = self.shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let http = match shared.entry(names::hash(&(issuer, plain, limits))) {
+            Entry::Occupied(other) => other.get().told_to(observer).trusting(&config)?,
+            Entry::Vacant(first) => first.insert(Http::new(&config, observer, self.permit.clone())?).clone(),
+        };
         open.insert(key, http.clone());
         Ok(http)
     }
@@ -180,7 +189,7 @@ impl Servers {
     ) -> Result<OwnedSemaphorePermit, Duration> {
         let limits = &server.limits;
         let ends = priority == Priority::Ending;
-        let key = names::hash(&(&server.issuer, &server.ca_bundle, server.allow_plain_http, limits, ends));
+        let key = names::hash(&(&server.issuer, server.allow_plain_http, limits, ends));
         let mut turns = self.turns.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let places = 2 * limits.max_in_flight.clamp(1, 100_000) as usize;
         let turns = turns
@@ -217,7 +226,7 @@ pub fn snapshot(server: &AuthorizationServer, tenants_own_key: bool) -> ServerSn
 }
 
 /// A server as an entry keeps it, checked by the certificates that it has today as well: a CA is replaced within a
-/// client's life. One that is gone, or another one of its name, changes nothing; nor does a bundle that is none.
+/// client's life. Without a bundle today, what counts is the system's. One that is gone, or another one of its name, changes nothing; nor does a bundle that is none.
 pub fn with_todays_ca(kept: &mut ServerSnapshot, today: &AuthorizationServer) {
     if today.name_any() != kept.name || today.spec.issuer != kept.issuer {
         return;
@@ -225,7 +234,7 @@ pub fn with_todays_ca(kept: &mut ServerSnapshot, today: &AuthorizationServer) {
     let now = today.spec.tls.as_ref().map(|t| t.ca_bundle.as_str());
     kept.ca_bundle = match (kept.ca_bundle.take(), now) {
         (before, Some(now)) if http::check_ca_bundle(now).is_err() => before,
-        (Some(before), Some(now)) if before.trim() != now.trim() => {
+        (Some(before), Some(now)) if !now.contains(before.trim()) => {
             Some(format!("{}\n{}\n", before.trim(), now.trim()))
         }
         (_, now) => now.map(ToOwned::to_owned),
@@ -268,6 +277,8 @@ mod tests {
         let both = after(Some(&old), Some(&new)).expect("a bundle");
         assert!(both.contains(old.trim()) && both.contains(new.trim()) && http::check_ca_bundle(&both).is_ok());
         assert_eq!(after(Some(&old), Some(&old)).as_deref(), Some(old.as_str()));
+        let whole = format!("{old}{new}");
+        assert_eq!(after(Some(&old), Some(&whole)).as_deref(), Some(whole.as_str()), "it is in there already");
         assert_eq!(after(None, Some(&new)).as_deref(), Some(new.as_str()), "the system's are not meant any more");
         assert_eq!(after(Some(&old), None), None, "the system's are meant now");
         assert_eq!(after(Some(&old), Some("no certificate")).as_deref(), Some(old.as_str()));

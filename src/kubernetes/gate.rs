@@ -4,6 +4,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{Method, Request};
 use tokio::sync::Semaphore;
@@ -11,21 +12,27 @@ use tower::{BoxError, Layer, Service};
 
 use crate::permit::{Lapsed, Permit};
 
-/// How many requests are under way at a time, watches apart. A replica that takes over looks at everything: without a bound
-/// all of it is asked at once, and the API server, which lets each user's requests wait for each other, is late with the lease.
-const AT_A_TIME: usize = 32;
+/// How many requests are under way at a time, reading and writing each, watches apart. A replica that takes over looks at
+/// everything: without a bound all of it is asked at once, and the API server, which lets each user's requests wait for each
+/// other, is late with the lease. What writes has turns of its own: a credential that has to be stored waits behind no reading.
+const AT_A_TIME: usize = 24;
+
+/// The longest that an answer is waited for, watches apart: a turn is not kept for one that does not come.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// A layer for the Kubernetes client: whatever is no reading is sent while the permit is valid, and only then.
 #[derive(Debug, Clone)]
 pub struct Gate {
     permit: Permit,
-    turns: Arc<Semaphore>,
+    reading: Arc<Semaphore>,
+    writing: Arc<Semaphore>,
 }
 
 impl Gate {
     /// A gate that this permit opens.
     pub fn new(permit: Permit) -> Self {
-        Self { permit, turns: Arc::new(Semaphore::new(AT_A_TIME)) }
+        let turns = || Arc::new(Semaphore::new(AT_A_TIME));
+        Self { permit, reading: turns(), writing: turns() }
     }
 }
 
@@ -61,7 +68,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let reads = request.method() == Method::GET;
         let watches = request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "watch=true"));
-        let Gate { permit, turns } = self.gate.clone();
+        let Gate { permit, reading, writing } = self.gate.clone();
         if !reads && !permit.is_valid() {
             return Box::pin(async { Err(Lapsed.into()) });
         }
@@ -71,11 +78,12 @@ where
             if watches {
                 return sent.await.map_err(Into::into);
             }
-            let _turn = turns.acquire().await?;
-            if reads {
-                return sent.await.map_err(Into::into);
-            }
-            permit.guard(sent).await?.map_err(Into::into)
+            let in_turn = async {
+                let _turn = if reads { reading.acquire().await? } else { writing.acquire().await? };
+                let answered = tokio::time::timeout(LONGEST, sent).await;
+                answered.map_err(|_| format!("no answer within {} s", LONGEST.as_secs()))?.map_err(Into::into)
+            };
+            if reads { in_turn.await } else { permit.guard(in_turn).await? }
         })
     }
 }
@@ -126,18 +134,38 @@ mod tests {
             let request = Request::builder().method(method).uri(uri).body(()).unwrap();
             tokio::spawn(gated.clone().oneshot(request))
         };
-        let reads = (0..AT_A_TIME).map(|_| ask(Method::GET, "/api/v1/namespaces/a?limit=5"));
-        let writes = (0..AT_A_TIME).map(|_| ask(Method::PATCH, "/api/v1/namespaces/a"));
+        let reads = (0..2 * AT_A_TIME).map(|_| ask(Method::GET, "/api/v1/namespaces/a?limit=5"));
+        let writes = (0..2 * AT_A_TIME).map(|_| ask(Method::PATCH, "/api/v1/namespaces/a"));
         let all: Vec<_> = reads.chain(writes).collect();
         let watch = ask(Method::GET, "/api/v1/namespaces?limit=5&watch=true");
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-        assert_eq!(under_way.load(Ordering::Relaxed), AT_A_TIME + 1, "and the watch");
+        assert_eq!(under_way.load(Ordering::Relaxed), 2 * AT_A_TIME + 1, "and the watch");
         // One whose asker goes away makes room.
         all[0].abort();
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-        assert_eq!(under_way.load(Ordering::Relaxed), AT_A_TIME + 2);
+        assert_eq!(under_way.load(Ordering::Relaxed), 2 * AT_A_TIME + 2);
         for sent in all.into_iter().skip(1).chain([watch]) {
             assert!(sent.await.expect("it was not aborted").is_ok());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_never_answered_does_not_keep_its_turn() {
+        let server = tower::service_fn(|request: Request<()>| async move {
+            if request.method() == Method::GET {
+                std::future::pending::<()>().await;
+            }
+            Ok::<_, BoxError>(Response::new(()))
+        });
+        let gated = Gate::new(Permit::unlimited()).layer(server);
+        let ask = |method: Method| gated.clone().oneshot(Request::builder().method(method).body(()).unwrap());
+        let hang: Vec<_> = (0..3 * AT_A_TIME).map(|_| tokio::spawn(ask(Method::GET))).collect();
+        let began = tokio::time::Instant::now();
+        ask(Method::PUT).await.expect("what writes waits behind nothing that reads");
+        assert!(began.elapsed() < std::time::Duration::from_secs(1));
+        for read in hang {
+            let why = read.await.expect("no panic").expect_err("it is given up");
+            assert!(why.to_string().contains("no answer within 60 s"), "{why}");
         }
     }
 }

@@ -160,13 +160,11 @@ impl Traces {
         let (Some(sent), Some(story)) = (&self.sent, story) else { return step.await };
         let builder =
             SpanBuilder::from_name(name).with_start_time(self.now()).with_attributes(story.about.iter().cloned());
-        let cx = story.parent();
-        let cx = cx.with_span(sent.tracer.build_with_context(builder, &cx));
-        let done = step.with_context(cx.clone()).await;
-        if done.is_err() {
-            cx.span().set_status(Status::error("it is tried again"));
-        }
-        cx.span().end_with_timestamp(self.now());
+        let around = story.parent();
+        let cx = around.with_span(sent.tracer.build_with_context(builder, &around));
+        let mut taken = Taken { cx, traces: self, became: Status::error("given up") };
+        let done = step.with_context(taken.cx.clone()).await;
+        taken.became = if done.is_ok() { Status::Unset } else { Status::error("it is tried again") };
         done
     }
 
@@ -222,6 +220,20 @@ impl Traces {
 
     fn now(&self) -> SystemTime {
         self.clock.now().into()
+    }
+}
+
+/// A step that is being taken. Its span ends with it, also where the pass is over before it is done.
+struct Taken<'a> {
+    cx: Context,
+    traces: &'a Traces,
+    became: Status,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.cx.span().set_status(std::mem::take(&mut self.became));
+        self.cx.span().end_with_timestamp(self.traces.now());
     }
 }
 

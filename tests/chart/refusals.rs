@@ -24,6 +24,7 @@ use crate::render;
 #[case("terminationGracePeriodSeconds: 5", "terminationGracePeriodSeconds")]
 #[case("auditLog: audit.log", "auditLog")]
 #[case("traces: {endpoint: 'collector:4318'}", "endpoint")]
+#[case("traces: {endpoint: 'https://me:secret@collector'}", "endpoint")]
 #[case("log: {format: xml}", "log.format")]
 #[case("log: {level: 'in fo'}", "log.level")]
 #[case("resources: {request: {cpu: 1}}", "request")]

@@ -12,7 +12,7 @@ pub mod keycloak;
 pub mod leaks;
 pub mod operator;
 pub mod process;
-mod provider;
+pub mod provider;
 pub mod proxy;
 mod read;
 mod rights;

@@ -25,9 +25,10 @@ fn right(verb: &str, resource: &str, group: &str, namespace: &str) -> String {
     format!("{verb} {resource}{dot}{group}{place}")
 }
 
-/// The rights that a request needs, any of them: the one in its namespace, or the one everywhere.
-fn needed(r: &Request) -> [String; 2] {
-    [right(&r.verb, &r.resource, &r.group, &r.namespace), right(&r.verb, &r.resource, &r.group, "")]
+/// The right that a request shows to be needed: the one in its namespace where there is one, or else the one everywhere.
+fn needed(r: &Request, granted: &BTreeSet<String>) -> String {
+    let there = right(&r.verb, &r.resource, &r.group, &r.namespace);
+    if granted.contains(&there) { there } else { right(&r.verb, &r.resource, &r.group, "") }
 }
 
 impl Bed {
@@ -58,7 +59,8 @@ impl Bed {
     }
 
     fn used(&self) -> BTreeSet<String> {
-        self.operators_requests().iter().flat_map(needed).collect()
+        let granted = self.granted();
+        self.operators_requests().iter().map(|request| needed(request, &granted)).collect()
     }
 
     /// Each right that a binding gives the operator: in one namespace, or everywhere.

@@ -78,16 +78,9 @@ pub async fn observe(ctx: &Context, entry: ClientRegistration) -> Work {
         workload,
         clock_trusted: ctx.clock_trusted(),
     };
-    let mut spec = entry.spec.clone();
-    if entry.is_live() {
-        let servers: Api<AuthorizationServer> = Api::all(ctx.client.clone());
-        if let Look::There(today) = look(&servers, AuthorizationServer::crd_name(), &spec.server.name).await {
-            with_todays_ca(&mut spec.server, &today);
-        }
-    }
     let observed = Observed {
         name: entry.name_any(),
-        spec,
+        spec: entry.spec.clone(),
         status: entry.state(),
         circumstances,
         management,
@@ -98,6 +91,15 @@ pub async fn observe(ctx: &Context, entry: ClientRegistration) -> Work {
         _ => None,
     };
     Work { entry, observed, stored, client }
+}
+
+/// Has the server checked by today's certificates, before it is asked anything.
+pub async fn certificates(ctx: &Context, work: &mut Work) {
+    let server = &mut work.observed.spec.server;
+    let servers: Api<AuthorizationServer> = Api::all(ctx.client.clone());
+    if let Look::There(today) = look(&servers, AuthorizationServer::crd_name(), &server.name).await {
+        with_todays_ca(server, &today);
+    }
 }
 
 /// What a decision needs to know of management material.

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -150,5 +152,20 @@ func TestWhichCluster(t *testing.T) {
 				t.Errorf("got %+v, %v", got, err)
 			}
 		})
+	}
+}
+
+// Two beds that start at the same time must not be given the same port.
+func TestAPortIsGivenOnce(t *testing.T) {
+	ports, err := freePorts(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ports[0] == ports[1] {
+		t.Fatal("one port twice")
+	}
+	if claim, err := net.Listen("unix", fmt.Sprintf("@oauthclient-testbed-port-%d", ports[0])); err == nil {
+		claim.Close()
+		t.Fatal("another process can claim it as well")
 	}
 }

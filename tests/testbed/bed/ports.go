@@ -2,18 +2,21 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"strconv"
 )
 
-// given are the ports that this process gave to servers of its own.
-var given = map[int]bool{}
+// claimed holds the claims on ports that this process gave to servers of its own. They end with the process, when those
+// servers listen by themselves.
+var claimed []net.Listener
 
 // freePorts finds loopback ports that nobody listens on. They are below the
 // range from which the kernel takes ports for outgoing connections: a server
 // that is stopped for a while must find its port free when it comes back. None
-// is given twice: what was given before may not listen yet.
+// is given twice, by this process or by another bed that starts at the same
+// time: what was given before may not listen yet.
 func freePorts(count int) ([]int, error) {
 	const first, last = 20000, 32000
 	var ports []int
@@ -24,10 +27,12 @@ func freePorts(count int) ([]int, error) {
 			continue
 		}
 		listener.Close()
-		if given[port] {
+		// A socket of a name alone, without a file: one process has it, as long as it lives.
+		claim, err := net.Listen("unix", fmt.Sprintf("@oauthclient-testbed-port-%d", port))
+		if err != nil {
 			continue
 		}
-		given[port] = true
+		claimed = append(claimed, claim)
 		if ports = append(ports, port); len(ports) == count {
 			return ports, nil
 		}
