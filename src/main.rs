@@ -146,11 +146,9 @@ async fn run(flags: Flags, lease: Handle) -> Result<(), String> {
         .await
         .map_err(|e| format!("--listen {}: {e}; choose an address of this host and a free port", flags.listen))?;
     let clock = Clock::new();
-    let mut config = cluster().await?;
+    let config = cluster().await?;
     let address = config.cluster_url.to_string();
     let permit = Permit::none();
-    // By the controllers' own patience: kube's tries each request again for minutes, with its turn at the gate in hand.
-    config.default_retry = false;
     let connect =
         || ClientBuilder::try_from(config.clone()).map_err(|e| format!("connect to the cluster at {address}: {e}"));
     let client = connect()?.with_layer(&Gate::new(permit.clone())).with_layer(&clock.layer()).build();
@@ -291,6 +289,8 @@ async fn cluster() -> Result<Config, String> {
     config.connect_timeout = Some(Duration::from_secs(10));
     // Longer than a watch lasts.
     config.read_timeout = Some(Duration::from_secs(310));
+    // By the controllers' own patience: kube's tries each request again for minutes, with its turn at the gate in hand.
+    config.default_retry = false;
     Ok(config)
 }
 

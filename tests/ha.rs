@@ -172,10 +172,10 @@ fn registrations_asked_for(proxy: &Proxy) -> Arc<Mutex<BTreeMap<String, usize>>>
 }
 
 /// Makes three clients, and has what is to become of the three before them come.
-fn make(w: &World, clients: &mut Vec<Client>, label: &str) {
+fn make(w: &World, clients: &mut Vec<Client>, round: usize) {
     for part in 0..3 {
         let fate = if part == 0 { Fate::Lives } else { Fate::Deleted };
-        let client = Client::new(format!("r{label}-{part}-{}", clients.len()), fate);
+        let client = Client::new(format!("r{round}-{}", clients.len()), fate);
         client.make(w);
         clients.push(client);
     }
@@ -192,17 +192,16 @@ fn stood_still(
     clients: &mut Vec<Client>,
     round: usize,
 ) -> usize {
-    let mut attempt = 0;
     loop {
         // It has to be the one that acts, and the only one that stands still.
         replicas.clear();
         replicas.push(Replica::start(bed, point));
         acting(bed, w, replicas);
         replicas.resize_with(REPLICAS, || Replica::start(bed, "none"));
-        make(w, clients, &format!("{round}-{attempt}"));
+        make(w, clients, round);
         if point == "before-delete" {
             // One that was never registered is not deleted at the server.
-            let client = Client::new(format!("r{round}-{attempt}-there"), Fate::Deleted);
+            let client = Client::new(format!("r{round}-{}", clients.len()), Fate::Deleted);
             client.make(w);
             w.until("there is a client to be deleted", || {
                 let there = ready(w).iter().any(|(name, _)| *name == client.name);
@@ -220,7 +219,6 @@ fn stood_still(
             return 0;
         }
         eprintln!("ha: the replica that was to stand still {point} lost the lease before; once more");
-        attempt += 1;
     }
 }
 
@@ -237,7 +235,7 @@ fn suffer(
         stood_still(bed, w, replicas, point, clients, round)
     } else {
         acting(bed, w, replicas);
-        make(w, clients, &round.to_string());
+        make(w, clients, round);
         std::thread::sleep(Duration::from_millis(u64::from(rand::random::<u16>() % 1_000)));
         acting(bed, w, replicas)
     };

@@ -1,7 +1,6 @@
 //! Connections to authorization servers: one for each server and its settings, shared by all entries about it.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -53,10 +52,8 @@ impl Turns {
 
 /// Opens connections and keeps them.
 pub struct Servers {
-    /// By server, settings and CA bundle.
-    open: Mutex<HashMap<String, Http>>,
-    /// By server and settings: limits and circuit are the server's, whatever it is checked by.
-    shared: Mutex<HashMap<String, Http>>,
+    /// By server and settings, and then by CA bundle: limits and circuit are the server's, whatever it is checked by.
+    open: Mutex<HashMap<String, HashMap<String, Http>>>,
     turns: Mutex<HashMap<String, Turns>>,
     /// By server; with the digest of the operator's credential, which may change.
     keycloaks: Mutex<HashMap<String, (String, Keycloak)>>,
@@ -93,7 +90,6 @@ impl Servers {
         let circuits = broadcast::Sender::new(UNHEARD);
         Self {
             open: Mutex::default(),
-            shared: Mutex::default(),
             turns: Mutex::default(),
             keycloaks: Mutex::default(),
             metrics,
@@ -126,11 +122,12 @@ impl Servers {
         plain: bool,
         limits: &RequestLimits,
     ) -> Result<Http, HttpError> {
-        let key = names::hash(&(issuer, ca, plain, limits));
         let requests = ServerRequests { metrics: self.metrics.clone(), server: name.to_owned() };
         let observer = Arc::new(Told { requests, traces: self.traces.clone(), circuits: self.circuits.clone() });
         let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(http) = open.get(&key) {
+        let known = open.entry(names::hash(&(issuer, plain, limits))).or_default();
+        let trusts = names::hash(&ca);
+        if let Some(http) = known.get(&trusts) {
             return Ok(http.told_to(observer));
         }
         let config = HttpConfig {
@@ -143,12 +140,11 @@ impl Servers {
                 request_timeout: limits.request_timeout.get().unwrap_or(Duration::from_secs(10)),
             },
         };
-        let mut shared = self.shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let http = match shared.entry(names::hash(&(issuer, plain, limits))) {
-            Entry::Occupied(other) => other.get().told_to(observer).trusting(&config)?,
-            Entry::Vacant(first) => first.insert(Http::new(&config, observer, self.permit.clone())?).clone(),
+        let http = match known.values().next() {
+            Some(other) => other.told_to(observer).trusting(&config)?,
+            None => Http::new(&config, observer, self.permit.clone())?,
         };
-        open.insert(key, http.clone());
+        known.insert(trusts, http.clone());
         Ok(http)
     }
 
@@ -226,7 +222,8 @@ pub fn snapshot(server: &AuthorizationServer, tenants_own_key: bool) -> ServerSn
 }
 
 /// A server as an entry keeps it, checked by the certificates that it has today as well: a CA is replaced within a
-/// client's life. Without a bundle today, what counts is the system's. One that is gone, or another one of its name, changes nothing; nor does a bundle that is none.
+/// client's life. Without a bundle today, what counts is the system's. Another server of its name changes nothing, nor does
+/// a bundle that is none.
 pub fn with_todays_ca(kept: &mut ServerSnapshot, today: &AuthorizationServer) {
     if today.name_any() != kept.name || today.spec.issuer != kept.issuer {
         return;

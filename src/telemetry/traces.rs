@@ -14,8 +14,8 @@ use std::time::{Duration, SystemTime};
 
 use kube::ResourceExt;
 use opentelemetry::trace::{
-    FutureExt, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId, TraceState,
-    Tracer, TracerProvider,
+    FutureExt, Span, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId,
+    TraceState, Tracer, TracerProvider,
 };
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
@@ -177,20 +177,21 @@ impl Traces {
             return;
         }
         let end = self.now();
-        let said = match code.parse::<i64>() {
-            Ok(status) => KeyValue::new("http.response.status_code", status),
-            Err(_) => KeyValue::new("error.type", code.to_owned()),
+        let status = code.parse::<u16>().ok();
+        let said = match status {
+            Some(status) => KeyValue::new("http.response.status_code", i64::from(status)),
+            None => KeyValue::new("error.type", code.to_owned()),
         };
         let builder = SpanBuilder::from_name(operation)
             .with_kind(SpanKind::Client)
             .with_start_time(end.checked_sub(took).unwrap_or(end))
             .with_attributes([KeyValue::new("oauthclient.authorization_server", server.to_owned()), said]);
-        let cx = cx.with_span(sent.tracer.build_with_context(builder, &cx));
+        let mut span = sent.tracer.build_with_context(builder, &cx);
         // Semantic conventions for HTTP clients: from 400 on.
-        if code.parse::<u16>().map_or(true, |status| status >= 400) {
-            cx.span().set_status(Status::error(""));
+        if status.is_none_or(|status| status >= 400) {
+            span.set_status(Status::error(""));
         }
-        cx.span().end_with_timestamp(end);
+        span.end_with_timestamp(end);
     }
 
     /// A story is over that began then.
@@ -198,15 +199,11 @@ impl Traces {
         let Some(sent) = &self.sent else { return };
         let began = began.into();
         let builder = SpanBuilder::from_name(story.name).with_start_time(began).with_attributes(story.about);
-        let cx = Context::new();
-        let span = IDS.with(|ids| {
-            ids.set(Some((story.trace, story.span)));
-            let span = sent.tracer.build_with_context(builder, &cx);
-            ids.set(None);
-            span
-        });
+        IDS.set(Some((story.trace, story.span)));
+        let mut span = sent.tracer.build_with_context(builder, &Context::new());
+        IDS.set(None);
         // The beginning is by the API server's clock.
-        cx.with_span(span).span().end_with_timestamp(self.now().max(began));
+        span.end_with_timestamp(self.now().max(began));
     }
 
     /// Sends what was not sent yet; later spans are dropped.

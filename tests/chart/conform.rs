@@ -8,14 +8,14 @@ use std::process::{Command, Output, Stdio};
 use crate::render;
 use crate::values;
 
-/// Version, and the folder of its schemas.
-const VERSIONS: [(&str, &str); 2] = [("1.30.0", "v1.30.14"), ("1.37.0", "v1.37.2")];
+/// What there are schemas of, oldest first: each is a folder of the part.
+const VERSIONS: &str = include_str!("../testbed/kubeconform/versions");
 /// Of no Kubernetes: those of the Prometheus operator, which `life` puts before an API server that has them.
 const OTHERS: &str = "ServiceMonitor,PodMonitor,PrometheusRule";
 
-fn kubeconform(schemas: &str, yaml: &str) -> Output {
+fn kubeconform(version: &str, yaml: &str) -> Output {
     let part = render::part("kubeconform");
-    let location = format!("{part}/{schemas}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json");
+    let location = format!("{part}/{version}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json");
     let mut run = Command::new(format!("{part}/kubeconform"))
         .args(["-strict", "-summary", "-skip", OTHERS, "-schema-location", &location])
         .stdin(Stdio::piped())
@@ -28,17 +28,18 @@ fn kubeconform(schemas: &str, yaml: &str) -> Output {
 
 #[test]
 fn every_value_is_known_to_the_oldest_kubernetes_and_the_newest() {
-    for (version, schemas) in VERSIONS {
+    assert_eq!(VERSIONS.lines().count(), 2);
+    for version in VERSIONS.lines() {
         let mut all = BTreeSet::new();
         // Who asks an older API server for what it does not have is told so by it.
-        let asked_for_more = |values: &str| version < "1.36" && values.contains("mutating: true");
+        let asked_for_more = |values: &str| version < "v1.36" && values.contains("mutating: true");
         for values in values::all().into_iter().filter(|values| !asked_for_more(values)) {
             let text =
                 render::text_with(values, &["--kube-version", version]).unwrap_or_else(|e| panic!("{values}: {e}"));
             all.extend(text.split("\n---\n").map(|object| object.trim().to_owned()));
         }
         assert!(all.len() > 100, "{}", all.len());
-        let said = kubeconform(schemas, &all.into_iter().collect::<Vec<_>>().join("\n---\n"));
+        let said = kubeconform(version, &all.into_iter().collect::<Vec<_>>().join("\n---\n"));
         assert!(said.status.success(), "{version}: {}", String::from_utf8_lossy(&said.stdout));
     }
 }
@@ -46,8 +47,9 @@ fn every_value_is_known_to_the_oldest_kubernetes_and_the_newest() {
 #[test]
 fn what_it_does_not_know_it_refuses() {
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: a, image: b, imagePolicy: Always}]}";
-    let said = kubeconform(VERSIONS[0].1, pod);
+    let oldest = VERSIONS.lines().next().expect("a version");
+    let said = kubeconform(oldest, pod);
     assert!(!said.status.success() && String::from_utf8_lossy(&said.stdout).contains("imagePolicy"), "{said:?}");
     let newer = "apiVersion: admissionregistration.k8s.io/v1\nkind: MutatingAdmissionPolicy\nmetadata: {name: a}";
-    assert!(!kubeconform(VERSIONS[0].1, newer).status.success(), "1.30 has none");
+    assert!(!kubeconform(oldest, newer).status.success(), "1.30 has none");
 }

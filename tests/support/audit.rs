@@ -94,9 +94,11 @@ impl Bed {
 fn each_of_the_operators(log: &Path, since: Mark, mut take: impl FnMut(&Value)) {
     let mut file = File::open(log).expect("the audit log");
     file.seek(SeekFrom::Start(since.0)).expect("seek");
-    for line in BufReader::new(file).lines() {
-        // The last one may be half written.
-        let Ok(event) = serde_json::from_str::<Value>(&line.expect("read the audit log")) else { continue };
+    let (mut log, mut line) = (BufReader::new(file), String::new());
+    // The last one may be half written.
+    while log.read_line(&mut line).expect("read the audit log") > 0 && line.ends_with('\n') {
+        let event: Value = serde_json::from_str(&line).expect("a line of JSON");
+        line.clear();
         if event["user"]["username"] == OPERATOR {
             take(&event);
         }

@@ -89,16 +89,13 @@ impl World<'_> {
 
     /// Starts it with another certificate, signed by a CA of its own, which is returned (PEM).
     pub fn start_server_of_another_ca(&self) -> String {
-        use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-        let key = KeyPair::generate().expect("a key");
+        use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let ca = params.self_signed(&key).expect("a CA").pem();
-        let issuer = Issuer::new(params, key);
+        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a CA");
         let key = KeyPair::generate().expect("a key");
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let certificate =
-            CertificateParams::new(names).expect("names").signed_by(&key, &issuer).expect("a certificate");
+        let certificate = CertificateParams::new(names).expect("names").signed_by(&key, &ca).expect("a certificate");
         let [cert, private] = [("pem", certificate.pem()), ("key", key.serialize_pem())].map(|(end, pem)| {
             let path = self.bed.scratch(&format!("{}-another-ca.{end}", self.namespace));
             std::fs::write(&path, pem).expect("write a file");
@@ -108,7 +105,7 @@ impl World<'_> {
         provider.stop();
         let port = provider.port().to_owned();
         *provider = Provider::start_with(self.bed, &self.namespace, &port, self.behind(), [&cert, &private]);
-        ca
+        ca.pem()
     }
 
     /// Another server, which calls itself like this world's and knows nobody.

@@ -40,7 +40,7 @@ impl Bed {
 
     /// That these tests, all told, used the rights that only they use.
     pub fn rights_are_used_that_only(&self, tests: &str) {
-        let used = self.used();
+        let used = self.used(&self.granted());
         let idle: Vec<_> =
             ELSEWHERE.iter().filter(|(whose, right)| *whose == tests && !used.contains(*right)).collect();
         assert!(idle.is_empty(), "nothing needs it, take it out of the chart: {idle:#?}");
@@ -48,9 +48,9 @@ impl Bed {
 
     /// That every right was used, but for those that only other tests use.
     pub fn every_right_is_used(&self) {
-        let used = self.used();
-        let elsewhere = |right: &str| right == LOOKED_FOR || ELSEWHERE.iter().any(|(_, r)| *r == right);
         let granted = self.granted();
+        let used = self.used(&granted);
+        let elsewhere = |right: &str| right == LOOKED_FOR || ELSEWHERE.iter().any(|(_, r)| *r == right);
         assert!(granted.len() > 30, "{granted:#?}");
         let idle: Vec<_> = granted.iter().filter(|r| !used.contains(*r) && !elsewhere(r)).collect();
         assert!(idle.is_empty(), "nothing needs it, take it out of the chart: {idle:#?}");
@@ -58,9 +58,8 @@ impl Bed {
         assert!(known(LOOKED_FOR) && ELSEWHERE.iter().all(|(_, r)| known(r)), "the chart does not give it any more");
     }
 
-    fn used(&self) -> BTreeSet<String> {
-        let granted = self.granted();
-        self.operators_requests().iter().map(|request| needed(request, &granted)).collect()
+    fn used(&self, granted: &BTreeSet<String>) -> BTreeSet<String> {
+        self.operators_requests().iter().map(|request| needed(request, granted)).collect()
     }
 
     /// Each right that a binding gives the operator: in one namespace, or everywhere.

@@ -10,6 +10,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -67,12 +68,11 @@ func put(dir, group, version, kind string, schema any) error {
 	return os.WriteFile(filepath.Join(dir, name+"-"+version+".json"), text, 0o644)
 }
 
-// resolved is a definition with those that it refers to in it. One that is within itself takes anything there.
+// resolved is a definition with those that it refers to in it, which refuses members that it does not name, wherever it
+// names any. One that is within itself takes anything there.
 func resolved(all map[string]object, name string, within []string) any {
-	for _, outer := range within {
-		if outer == name {
-			return object{}
-		}
+	if slices.Contains(within, name) {
+		return object{}
 	}
 	if strings.HasSuffix(name, "util.intstr.IntOrString") {
 		return object{"type": []any{"string", "integer"}}
@@ -80,7 +80,7 @@ func resolved(all map[string]object, name string, within []string) any {
 	if strings.HasSuffix(name, "api.resource.Quantity") {
 		return object{"type": []any{"string", "number"}}
 	}
-	within = append(append([]string{}, within...), name)
+	within = append(slices.Clone(within), name)
 	var walk func(any) any
 	walk = func(value any) any {
 		switch value := value.(type) {
@@ -91,6 +91,11 @@ func resolved(all map[string]object, name string, within []string) any {
 			out := object{}
 			for key, member := range value {
 				out[key] = walk(member)
+			}
+			_, named := out["properties"].(object)
+			_, open := out["additionalProperties"]
+			if named && !open {
+				out["additionalProperties"] = false
 			}
 			return out
 		case []any:
@@ -103,26 +108,5 @@ func resolved(all map[string]object, name string, within []string) any {
 			return value
 		}
 	}
-	return strict(walk(all[name]))
-}
-
-// strict refuses members that a schema does not name, wherever it names any.
-func strict(value any) any {
-	switch value := value.(type) {
-	case object:
-		for key, member := range value {
-			value[key] = strict(member)
-		}
-		_, named := value["properties"].(object)
-		_, open := value["additionalProperties"]
-		if named && !open {
-			value["additionalProperties"] = false
-		}
-		return value
-	case []any:
-		for i, member := range value {
-			value[i] = strict(member)
-		}
-	}
-	return value
+	return walk(all[name])
 }
